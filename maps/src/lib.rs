@@ -1,0 +1,5 @@
+//! BPF maps, as the kernel has them.
+
+pub mod def;
+
+pub use def::{MapDef, SpecialField, SpecialKind};

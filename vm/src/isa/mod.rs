@@ -1,0 +1,5 @@
+//! The instruction set.
+
+mod insn;
+
+pub use insn::Insn;
