@@ -81,6 +81,7 @@ macro_rules! words {
             }
 
             #[inline(always)]
+            #[allow(clippy::cast_possible_truncation, reason = "narrowing is what it is for")]
             fn narrow(wide: u64) -> Self {
                 wide as $ty
             }
