@@ -25,6 +25,10 @@ const LARGEST: u64 = 1 << 32;
 const SMALLEST: u64 = 64 << 20;
 /// Nothing is handed out below this offset, so that null pointers with an offset fault.
 const FIRST: u64 = 64 << 10;
+/// Nothing is handed out in the last so many bytes either, so that a pointer beyond the
+/// window, which native code truncates to 32 bits, is not accessible after adding any
+/// 16-bit displacement: checking the pointer's upper half once serves all of them.
+const LAST: u64 = 64 << 10;
 /// Spans lie at least so many bytes apart.
 pub(crate) const GAP: u64 = 64;
 /// Uniform shadow of this size, aligned, is one shared piece of page cache.
@@ -91,7 +95,7 @@ impl Window {
         let map = || Mapping::reserve(index(len + 2 * SLOP)).map_err(refuse);
         let (memory, shadow) = (map()?, map()?);
         let state = Mutex::new(State {
-            free: FreeRanges::new(FIRST, len),
+            free: FreeRanges::new(FIRST, len - LAST),
             spans: BTreeMap::new(),
         });
         Ok(Arc::new(Self {
