@@ -3,10 +3,21 @@
 //! Each topic has one file there, written by the kernel alone, which skep is tested
 //! against where there is no kernel. With `SKEP_RECORD=1` the files are written anew.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a recording stops at what it does not expect"
+)]
+
 mod adjust;
+mod agent;
 mod context;
+mod create;
+mod fd_maps;
 mod fields;
+mod ops;
 mod packet;
+mod plain_maps;
 mod probe;
 mod record;
+mod ring;
 mod tail_call;
