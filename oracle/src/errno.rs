@@ -30,6 +30,7 @@ errnos! {
     EPERM 1
     ENOENT 2
     EINTR 4
+    ENXIO 6
     E2BIG 7
     EBADF 9
     EAGAIN 11
@@ -46,8 +47,9 @@ errnos! {
     ENOSYS 38
     EPROTO 71
     EBADMSG 74
-    EOPNOTSUPP 95
     EMSGSIZE 90
+    EOPNOTSUPP 95
+    EAFNOSUPPORT 97
     ENOTSUPP 524
 }
 

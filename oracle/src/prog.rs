@@ -145,8 +145,8 @@ impl Prog {
 }
 
 fn load(spec: &ProgSpec<'_>, log: Option<&mut Buf>) -> Result<OwnedFd, Errno> {
-    let mut insns: Vec<u8> = spec.insns.iter().flat_map(|i| i.to_le_bytes()).collect();
-    let mut insns = Buf::copy_of(&std::mem::take(&mut insns));
+    let insns: Vec<u8> = spec.insns.iter().flat_map(|i| i.to_le_bytes()).collect();
+    let mut insns = Buf::copy_of(&insns);
     let mut license = Buf::copy_of(format!("{}\0", spec.license).as_bytes());
     let fds: Vec<u8> = spec
         .maps

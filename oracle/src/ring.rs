@@ -1,6 +1,6 @@
 //! Reads a ring buffer through its mapped pages.
 
-use crate::sys::{Mapping, PAGE, Share};
+use crate::sys::{Mapping, Share, page};
 use crate::{Errno, Map};
 
 const BUSY: u32 = 1 << 31;
@@ -39,8 +39,13 @@ impl RingReader {
     /// The kernel's errno: `EINVAL` or 524 where the map is no ring buffer.
     pub fn new(map: &Map) -> Result<Self, Errno> {
         let size = map.info().max_entries as usize;
-        let consumer = Mapping::new(map.as_fd(), 0, PAGE, Share::ReadWrite)?;
-        let producer = Mapping::new(map.as_fd(), PAGE as u64, PAGE + 2 * size, Share::ReadOnly)?;
+        let consumer = Mapping::new(map.as_fd(), 0, page(), Share::ReadWrite)?;
+        let producer = Mapping::new(
+            map.as_fd(),
+            page() as u64,
+            page() + 2 * size,
+            Share::ReadOnly,
+        )?;
         Ok(Self {
             consumer,
             producer,
@@ -94,6 +99,6 @@ impl RingReader {
     }
 
     fn offset(&self, pos: u64) -> usize {
-        PAGE + usize::try_from(pos & self.mask).expect("a ring fits into memory")
+        page() + usize::try_from(pos & self.mask).expect("a ring fits into memory")
     }
 }

@@ -21,8 +21,10 @@ use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
 use crate::Errno;
 
-/// The page size of every machine skep runs on that has a kernel oracle.
-pub(crate) const PAGE: usize = 4096;
+/// Bytes of a page.
+pub(crate) fn page() -> usize {
+    rustix::param::page_size()
+}
 
 /// `enum bpf_cmd` of the UAPI.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +58,8 @@ pub(crate) struct Buf {
 impl Buf {
     /// `len` zero bytes.
     pub(crate) fn zeroed(len: usize) -> Self {
-        let body = len.next_multiple_of(PAGE);
-        let mapped = body + PAGE;
+        let body = len.next_multiple_of(page());
+        let mapped = body + page();
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice
         // overlaps nothing.
         let base = unsafe {
@@ -78,7 +80,7 @@ impl Buf {
         };
         let guard = this.base.as_ptr().wrapping_byte_add(body);
         // SAFETY: the last page of the mapping made above, which nothing refers to.
-        unsafe { mm::mprotect(guard, PAGE, MprotectFlags::empty()) }
+        unsafe { mm::mprotect(guard, page(), MprotectFlags::empty()) }
             .expect("a page of an own mapping can be protected");
         this
     }

@@ -34,7 +34,8 @@ fn context_in() {
          context-defaults. `set` is a field that is not zero; `size` is the size of ctx_in,\n\
          192 for __sk_buff and 24 for xdp_md unless given. `seen` is the field as the program\n\
          reads it, `out` as it stands in ctx_out. Interface 1 is the loopback. For xdp,\n\
-         what of data_in lies behind data_end goes into a fragment.",
+         what of data_in lies behind data_end goes into a fragment. `all-zero` lines give the\n\
+         fields that are not zero when ctx_in is all zero.",
         |kernel, record| {
             for ty in SKB_TYPES.into_iter().filter(|ty| ty.attach == 0) {
                 record.note(ty.name);
@@ -142,6 +143,21 @@ fn defaults(kernel: &Kernel, record: &mut Record, ty: Type) {
 
 fn skb_fields_in(kernel: &Kernel, record: &mut Record, ty: Type) {
     let packet = ipv4();
+    for &field in SK_BUFF.iter().filter(|&&field| !is_pointer(field)) {
+        let Some(probe) = reader(kernel, ty, field) else {
+            continue;
+        };
+        let zeros = [0; 192];
+        let (ran, words) = probe.run(&TestRun::new().data_in(&packet).ctx_in(&zeros).ctx_out(192));
+        let at = field.1.cast_unsigned() as usize;
+        let mut out = [0; 8];
+        out[..usize::from(field.2)].copy_from_slice(&ran.ctx_out[at..at + usize::from(field.2)]);
+        let out = u64::from_le_bytes(out);
+        if words[0] != 0 || out != 0 {
+            let answer = format!("seen={:#x} out={out:#x}", words[0]);
+            record.case(&format!("{} all-zero reads={}", ty.name, field.0), &answer);
+        }
+    }
     for &field in &SK_BUFF[..SK_BUFF.len() - 2] {
         let (name, offset, size) = field;
         let probe = reader(kernel, ty, field)

@@ -39,6 +39,14 @@ pub(crate) fn creation(kernel: &Kernel, record: &mut Record, attributes: &Attrib
         };
         record.case(&format!("create {name}{question}"), &answer);
     };
+    flags(plain, &mut case);
+    sizes(plain, &mut case);
+    types(kernel, plain, &mut case);
+}
+
+type Case<'c> = dyn FnMut(&str, &MapSpec<'_>) + 'c;
+
+fn flags(plain: &MapSpec<'_>, case: &mut Case<'_>) {
     let question = format!(
         " key_size={} value_size={} max_entries={} flags=0x0",
         plain.key_size, plain.value_size, plain.max_entries
@@ -60,6 +68,9 @@ pub(crate) fn creation(kernel: &Kernel, record: &mut Record, attributes: &Attrib
         };
         case(&format!(" flags={flags:#x} numa_node=1000"), &spec);
     }
+}
+
+fn sizes(plain: &MapSpec<'_>, case: &mut Case<'_>) {
     for key_size in [0, 1, 3, 4, 5, 8, 12, 512, 513, 1 << 22, u32::MAX] {
         case(
             &format!(" key_size={key_size}"),
@@ -153,7 +164,10 @@ pub(crate) fn creation(kernel: &Kernel, record: &mut Record, attributes: &Attrib
             ..plain.clone()
         },
     );
+}
 
+/// Types of keys and values, and types that do not fit.
+fn types(kernel: &Kernel, plain: &MapSpec<'_>, case: &mut Case<'_>) {
     let mut types = BtfWriter::new();
     let int = types.int("int", 4);
     let long = types.int("long", 8);

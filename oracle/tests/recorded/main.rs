@@ -8,16 +8,23 @@
     reason = "a recording stops at what it does not expect"
 )]
 
+mod access;
 mod adjust;
 mod agent;
+mod arithmetic;
+mod callbacks;
 mod context;
 mod create;
+mod elements;
 mod fd_maps;
 mod fields;
+mod format;
+mod numbers;
 mod ops;
 mod packet;
 mod plain_maps;
 mod probe;
 mod record;
 mod ring;
+mod runs;
 mod tail_call;

@@ -18,6 +18,16 @@ pub(crate) const XDP: Type = Type {
     id: prog_type::XDP,
     attach: 0,
 };
+pub(crate) const XDP_DEVMAP: Type = Type {
+    name: "xdp/devmap",
+    id: prog_type::XDP,
+    attach: 33,
+};
+pub(crate) const XDP_CPUMAP: Type = Type {
+    name: "xdp/cpumap",
+    id: prog_type::XDP,
+    attach: 35,
+};
 pub(crate) const SOCKET_FILTER: Type = Type {
     name: "socket_filter",
     id: prog_type::SOCKET_FILTER,
@@ -95,6 +105,20 @@ impl Probe {
         (ran, self.answers())
     }
 
+    /// Runs the program on words of the caller's instead of all ones.
+    pub(crate) fn run_on(&self, words: &[i64]) -> Vec<i64> {
+        let mut value = [0xff; 8 * Self::WORDS];
+        for (place, word) in value.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *place = word.to_ne_bytes();
+        }
+        self.out.update(&[0; 4], &value, 0).unwrap();
+        self.prog
+            .test_run(&TestRun::new().data_in(&counting(64)))
+            .ok()
+            .unwrap();
+        self.answers()
+    }
+
     fn answers(&self) -> Vec<i64> {
         let value = self.out.lookup(&[0; 4], 0).unwrap();
         value
@@ -104,6 +128,17 @@ impl Probe {
             .map(|&word| i64::from_ne_bytes(word))
             .collect()
     }
+}
+
+/// A map of one value that no one can change, as the helpers want it for formats.
+pub(crate) fn rodata(kernel: &Kernel, bytes: &[u8]) -> Map {
+    const RDONLY_PROG: u32 = 1 << 7;
+    let len = u32::try_from(bytes.len()).unwrap();
+    let spec = MapSpec::new(map_type::ARRAY, 4, len, 1).flags(RDONLY_PROG);
+    let map = kernel.create_map(&spec).unwrap();
+    map.update(&[0; 4], bytes, 0).unwrap();
+    map.freeze().unwrap();
+    map
 }
 
 /// `n` bytes that count up from 0.

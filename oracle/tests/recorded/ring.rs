@@ -194,6 +194,11 @@ fn sizes(kernel: &Kernel, record: &mut Record) {
         record.case(&format!("{question} output={last}"), &answer);
     }
 
+    flags(kernel, record);
+    pairs(kernel, record);
+}
+
+fn flags(kernel: &Kernel, record: &mut Record) {
     record.note("flags");
     for flags in [0, 1, 2, 3, 4, 8, 1 << 31, 1 << 32, u64::MAX] {
         let (ring, reader) = filled(kernel, 4096, &[], 0);
@@ -220,7 +225,9 @@ fn sizes(kernel: &Kernel, record: &mut Record) {
             &format!("{value} producer={position}"),
         );
     }
+}
 
+fn pairs(kernel: &Kernel, record: &mut Record) {
     record.note("two reservations at once; the later one is submitted, then the other discarded");
     for (first, second) in [(2000, 2000), (2000, 2064), (2000, 2072), (2040, 2040)] {
         let ring = ring(kernel, 4096);
