@@ -6,7 +6,8 @@
 //! its caller makes, and `BPF_PROG_TEST_RUN`.
 //!
 //! Start at [`Kernel::open`]; a test starts at [`Kernel::for_test`].
-//! [`asm`] writes small programs, [`btf`] the types that some of them need.
+//! [`asm`] writes small programs, [`btf`] the types that some of them need;
+//! [`recorded`] reads the answers that were written down for tests without a kernel.
 //!
 //! Invariant K1 (in `sys`): the kernel gets no address but that of a buffer made
 //! for the call, and each buffer ends at an inaccessible page. A length that is
@@ -19,6 +20,7 @@ mod errno;
 mod kernel;
 mod map;
 mod prog;
+pub mod recorded;
 mod ring;
 mod sys;
 mod test_run;

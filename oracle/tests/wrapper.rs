@@ -2,6 +2,7 @@
 
 use skep_oracle::asm::*;
 use skep_oracle::btf::BtfWriter;
+use skep_oracle::recorded::Case;
 use skep_oracle::{
     BatchFlags, Errno, Kernel, MapSpec, Next, ProgSpec, RingReader, TestRun, map_type, prog_type,
 };
@@ -264,4 +265,19 @@ fn a_program_runs_on_the_cpu_it_is_told_to() {
             assert_eq!(seen as usize, cpu);
         }
     }
+}
+
+#[test]
+fn every_recorded_file_can_be_read() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/semantics");
+    let mut cases = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        match Case::parse_all(&text) {
+            Ok(found) => cases += found.len(),
+            Err(line) => panic!("{}:{line}: neither a case nor a remark", path.display()),
+        }
+    }
+    assert!(cases > 5000, "only {cases} cases were recorded");
 }
