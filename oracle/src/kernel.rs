@@ -104,6 +104,19 @@ impl Kernel {
         self.possible_cpus
     }
 
+    /// The kernel's version and machine, as `6.18, x86_64`.
+    #[must_use]
+    pub fn release(&self) -> String {
+        let uname = rustix::system::uname();
+        let release = uname.release().to_string_lossy();
+        let numbers: Vec<&str> = release.split(['.', '-']).take(2).collect();
+        format!(
+            "{}, {}",
+            numbers.join("."),
+            uname.machine().to_string_lossy()
+        )
+    }
+
     /// Calls `f` with the calling thread confined to one CPU, so that the programs
     /// it runs use that CPU's slot of per-CPU maps.
     ///

@@ -123,8 +123,7 @@ fn percpu_array() {
 }
 
 fn per_cpu(name: &str, topic: impl FnOnce(&Kernel, &mut Record)) {
-    let about = format!("{ABOUT}\nThe machine has {CPUS} possible CPUs.");
-    check(name, &about, |kernel, record| {
+    check(name, ABOUT, |kernel, record| {
         assert_eq!(
             kernel.possible_cpus(),
             CPUS,
