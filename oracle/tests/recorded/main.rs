@@ -30,3 +30,4 @@ mod record;
 mod ring;
 mod runs;
 mod tail_call;
+mod trace;
