@@ -9,18 +9,14 @@ use crate::{Errno, Map, MapDef, World};
 /// Rules for the template of the inner maps (kernel `bpf_map_meta_alloc`).
 pub(crate) fn check_template(def: &MapDef) -> Result<(), Refusal> {
     let Some(inner) = &def.inner else {
-        return rule(false, Errno::EBADF, || {
-            "it needs an inner map definition".to_owned()
-        });
+        return rule(false, Errno::EBADF, || "it needs an inner map definition".to_owned());
     };
     rule(inner.inner.is_none(), Errno::EINVAL, || {
         "maps of maps cannot be nested deeper than once".to_owned()
     })?;
     let inner_type = MapType::from_id(inner.map_type);
     let nests = matches!(inner_type, Some(MapType::ArrayOfMaps | MapType::HashOfMaps));
-    rule(!nests, Errno::EINVAL, || {
-        "maps of maps cannot be nested deeper than once".to_owned()
-    })?;
+    rule(!nests, Errno::EINVAL, || "maps of maps cannot be nested deeper than once".to_owned())?;
     let can_be_inner = !matches!(
         inner_type,
         None | Some(
@@ -30,9 +26,7 @@ pub(crate) fn check_template(def: &MapDef) -> Result<(), Refusal> {
                 | MapType::StructOps
         )
     );
-    rule(can_be_inner, Errno::ENOTSUPP, || {
-        "this type cannot be an inner map".to_owned()
-    })
+    rule(can_be_inner, Errno::ENOTSUPP, || "this type cannot be an inner map".to_owned())
 }
 
 /// Finds the map with the id in `value` and checks it against the template.

@@ -1,7 +1,9 @@
 //! Spin locks: the `bpf_spin_lock`s in map values, and the maps' own.
 
+use std::collections::BTreeMap;
 use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 
 use skep_memory::GuestPtr;
@@ -15,15 +17,45 @@ use skep_memory::GuestPtr;
 #[derive(Debug)]
 pub struct LockTable {
     cells: Box<[SpinLock]>,
+    /// Where locks stand, by the address of the first of each range.
+    ranges: RwLock<BTreeMap<u32, LockRange>>,
+}
+
+/// Locks at equal distances, from an address on.
+#[derive(Debug, Clone, Copy)]
+struct LockRange {
+    stride: u32,
+    count: u32,
 }
 
 const CELLS: usize = 4096;
 
 impl LockTable {
     pub(crate) fn new() -> Self {
-        Self {
-            cells: (0..CELLS).map(|_| SpinLock::default()).collect(),
-        }
+        let cells = (0..CELLS).map(|_| SpinLock::default()).collect();
+        Self { cells, ranges: RwLock::default() }
+    }
+
+    /// Whether a lock stands at `ptr`.
+    #[must_use]
+    pub fn is_lock(&self, ptr: GuestPtr) -> bool {
+        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
+        let Some((&first, range)) = ranges.range(..=ptr.offset()).next_back() else {
+            return false;
+        };
+        let distance = ptr.offset() - first;
+        distance.is_multiple_of(range.stride) && distance / range.stride < range.count
+    }
+
+    /// Says that `count` locks stand `stride` bytes apart from `first` on.
+    pub(crate) fn add(&self, first: GuestPtr, stride: u32, count: u32) {
+        let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
+        ranges.insert(first.offset(), LockRange { stride, count });
+    }
+
+    /// Forgets the locks from `first` on.
+    pub(crate) fn remove(&self, first: GuestPtr) {
+        self.ranges.write().unwrap_or_else(PoisonError::into_inner).remove(&first.offset());
     }
 
     /// Takes the lock at `ptr`. While it is held by somebody else, `give_up` is asked
@@ -61,10 +93,7 @@ impl SpinLock {
 
 fn lock_word(word: &AtomicU32, mut give_up: impl FnMut() -> bool) -> bool {
     let mut tries = 0u32;
-    while word
-        .compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed)
-        .is_err()
-    {
+    while word.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         tries += 1;
         if tries.is_multiple_of(64) {
             if give_up() {

@@ -194,13 +194,7 @@ pub struct Core {
 impl Core {
     pub(crate) fn new(world: &Arc<World>, map_type: MapType, def: MapDef) -> Result<Self, Errno> {
         let handle = world.new_handle()?;
-        Ok(Self {
-            def,
-            map_type,
-            id: world.next_id(),
-            handle,
-            frozen: AtomicBool::new(false),
-        })
+        Ok(Self { def, map_type, id: world.next_id(), handle, frozen: AtomicBool::new(false) })
     }
 
     /// The definition it was made from.

@@ -10,15 +10,9 @@ const MOST: u32 = 32 << 10;
 
 /// The size rule of per-CPU types.
 pub(crate) fn check_value_size(def: &MapDef) -> Result<(), Refusal> {
-    let fits = def
-        .value_size
-        .checked_next_multiple_of(8)
-        .is_some_and(|size| size <= MOST);
+    let fits = def.value_size.checked_next_multiple_of(8).is_some_and(|size| size <= MOST);
     rule(fits, Errno::E2BIG, || {
-        format!(
-            "a per-CPU value may have {MOST} bytes, not {}",
-            def.value_size
-        )
+        format!("a per-CPU value may have {MOST} bytes, not {}", def.value_size)
     })
 }
 

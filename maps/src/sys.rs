@@ -138,10 +138,7 @@ pub fn keys(map: &dyn Map) -> Vec<Vec<u8>> {
     let mut keys: Vec<Vec<u8>> = Vec::new();
     let mut next = vec![0; map.core().def().key_size as usize];
     let mut seen = hashbrown::HashSet::new();
-    while map
-        .user_next_key(keys.last().map(Vec::as_slice), &mut next)
-        .is_ok()
-    {
+    while map.user_next_key(keys.last().map(Vec::as_slice), &mut next).is_ok() {
         // Concurrent changes may send the walk back to the start.
         if !seen.insert(next.clone()) {
             break;
@@ -172,13 +169,7 @@ fn check_permission(map: &dyn Map, without: u32) -> Result<(), Errno> {
 }
 
 fn check_lock(map: &dyn Map, flags: u64) -> Result<(), Errno> {
-    let has_lock = || {
-        map.core()
-            .def()
-            .special
-            .iter()
-            .any(|f| f.kind == SpecialKind::SpinLock)
-    };
+    let has_lock = || map.core().def().special.iter().any(|f| f.kind == SpecialKind::SpinLock);
     if flags & BPF_F_LOCK != 0 && !has_lock() {
         return Err(Errno::EINVAL);
     }
@@ -198,9 +189,5 @@ fn check_key<'k>(map: &dyn Map, key: Option<&'k [u8]>) -> Result<&'k [u8], Errno
 }
 
 fn check_value(map: &dyn Map, len: usize) -> Result<(), Errno> {
-    if len == map.core().user_value_size() {
-        Ok(())
-    } else {
-        Err(Errno::EINVAL)
-    }
+    if len == map.core().user_value_size() { Ok(()) } else { Err(Errno::EINVAL) }
 }

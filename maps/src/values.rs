@@ -23,6 +23,7 @@ const CHUNK_BYTES: u32 = 256 << 10;
 /// accessible to programs when it is first [opened](Values::open).
 #[derive(Debug)]
 pub(crate) struct Values {
+    world: Arc<World>,
     window: Arc<Window>,
     chunks: Box<[OnceLock<Span>]>,
     /// Elements per chunk, as a power of two.
@@ -48,7 +49,7 @@ pub(crate) enum Growth {
 impl Values {
     /// Room for `count` values of `def.value_size` bytes on each of `planes` CPUs.
     pub(crate) fn new(
-        world: &World,
+        world: &Arc<World>,
         def: &MapDef,
         count: u32,
         planes: u32,
@@ -66,19 +67,13 @@ impl Values {
                 (shift, count.div_ceil(1 << shift))
             }
         };
-        let per_chunk = if growth == Growth::Whole {
-            count
-        } else {
-            1 << chunk_shift
-        };
+        let per_chunk = if growth == Growth::Whole { count } else { 1 << chunk_shift };
         let plane_len = stride.checked_mul(per_chunk).ok_or(Errno::ENOMEM)?;
         let what = format!("value of map `{}`", def.name);
-        let access = if def.flags & BPF_F_RDONLY_PROG == 0 {
-            Access::ReadWrite
-        } else {
-            Access::Read
-        };
+        let access =
+            if def.flags & BPF_F_RDONLY_PROG == 0 { Access::ReadWrite } else { Access::Read };
         let values = Self {
+            world: Arc::clone(world),
             window: Arc::clone(world.window()),
             chunks: (0..chunk_count).map(|_| OnceLock::new()).collect(),
             chunk_shift,
@@ -90,10 +85,7 @@ impl Values {
             label: Label::many(what, Grid { size, stride }),
         };
         if growth == Growth::Whole {
-            let span = values.take()?;
-            values.chunks[0]
-                .set(span)
-                .expect("the only thread that knows it");
+            values.place(0, values.take()?);
         }
         Ok(values)
     }
@@ -110,14 +102,21 @@ impl Values {
         Span::new(&self.window, request).map_err(|_| Errno::ENOMEM)
     }
 
+    fn place(&self, chunk: usize, span: Span) {
+        let first = span.ptr();
+        // Another thread may have been first; its span serves as well.
+        let placed = self.chunks[chunk].set(span).is_ok();
+        if let (true, Some(lock)) = (placed, self.layout.lock) {
+            self.world.locks().add(first.add(lock), self.stride, self.plane_len / self.stride);
+        }
+    }
+
     /// Makes element `id` accessible, on all planes, taking room when it needs a new
     /// chunk. Opening twice does nothing more.
     pub(crate) fn open(&self, id: u32) -> Result<(), Errno> {
         let chunk = &self.chunks[(id >> self.chunk_shift) as usize];
         if chunk.get().is_none() {
-            let span = self.take()?;
-            // Another thread may have been first; its span serves as well.
-            let _lost_race = chunk.set(span);
+            self.place((id >> self.chunk_shift) as usize, self.take()?);
         }
         let span = chunk.get().expect("set above");
         for plane in 0..self.planes {
@@ -195,9 +194,7 @@ impl Values {
 
     /// Writes a value in place under its spin lock (`BPF_F_LOCK`), which must exist.
     pub(crate) fn write_locked(&self, world: &World, id: u32, value: Source<'_>) {
-        let lock = self
-            .lock_ptr(id)
-            .expect("the caller has checked for a lock");
+        let lock = self.lock_ptr(id).expect("the caller has checked for a lock");
         let _never_gives_up = world.locks().acquire(lock, || false);
         self.write(id, 0, value);
         world.locks().release(lock);
@@ -205,12 +202,19 @@ impl Values {
 
     /// Reads a value under its spin lock, which must exist.
     pub(crate) fn read_locked(&self, world: &World, id: u32, out: &mut [u8]) {
-        let lock = self
-            .lock_ptr(id)
-            .expect("the caller has checked for a lock");
+        let lock = self.lock_ptr(id).expect("the caller has checked for a lock");
         let _never_gives_up = world.locks().acquire(lock, || false);
         self.read(id, 0, out);
         world.locks().release(lock);
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        let Some(lock) = self.layout.lock else { return };
+        for span in self.chunks.iter().filter_map(OnceLock::get) {
+            self.world.locks().remove(span.ptr().add(lock));
+        }
     }
 }
 
@@ -240,21 +244,11 @@ impl Layout {
         let mut special: Vec<Piece> = def
             .special
             .iter()
-            .map(|field| Piece {
-                offset: field.offset,
-                size: field.size,
-            })
+            .map(|field| Piece { offset: field.offset, size: field.size })
             .collect();
         special.sort_by_key(|piece| piece.offset);
-        let lock = def
-            .special
-            .iter()
-            .find(|field| field.kind == SpecialKind::SpinLock);
-        Self {
-            size: def.value_size,
-            special,
-            lock: lock.map(|field| field.offset),
-        }
+        let lock = def.special.iter().find(|field| field.kind == SpecialKind::SpinLock);
+        Self { size: def.value_size, special, lock: lock.map(|field| field.offset) }
     }
 
     /// Whether values have a `bpf_spin_lock`.
@@ -264,21 +258,12 @@ impl Layout {
 
     /// The runs of bytes between the kernel's fields.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
-        let starts = [0]
-            .into_iter()
-            .chain(self.special.iter().map(|piece| piece.end()));
-        let ends = self
-            .special
-            .iter()
-            .map(|piece| piece.offset)
-            .chain([self.size]);
+        let starts = [0].into_iter().chain(self.special.iter().map(|piece| piece.end()));
+        let ends = self.special.iter().map(|piece| piece.offset).chain([self.size]);
         starts
             .zip(ends)
             .filter(|(start, end)| start < end)
-            .map(|(start, end)| Piece {
-                offset: start,
-                size: end - start,
-            })
+            .map(|(start, end)| Piece { offset: start, size: end - start })
     }
 
     fn write(&self, to: GuestSlice<'_>, value: Source<'_>) {

@@ -11,8 +11,6 @@ use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanReque
 use crate::locks::LockTable;
 use crate::{Errno, Map};
 
-/// How many maps a world can hold at a time.
-const MAX_MAPS: u32 = 1 << 18;
 /// Distance between the handles of two maps in bytes.
 const HANDLE_STRIDE: u32 = 16;
 
@@ -59,14 +57,14 @@ pub struct ProgramRef {
 
 impl fmt::Debug for ProgramRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProgramRef")
-            .field("id", &self.id)
-            .field("kind", &self.kind)
-            .finish()
+        f.debug_struct("ProgramRef").field("id", &self.id).field("kind", &self.kind).finish()
     }
 }
 
 impl World {
+    /// How many maps a world can hold at a time.
+    pub const MAX_MAPS: u32 = 1 << 18;
+
     /// A world in `window` with `cpus` virtual CPUs, 1 to 1024.
     ///
     /// # Errors
@@ -76,7 +74,7 @@ impl World {
         let handles = Span::new(
             &window,
             SpanRequest {
-                len: u64::from(MAX_MAPS * HANDLE_STRIDE),
+                len: u64::from(Self::MAX_MAPS * HANDLE_STRIDE),
                 align: HANDLE_STRIDE,
                 access: Access::None,
                 label: Label::one("table of map handles"),
@@ -123,11 +121,7 @@ impl World {
     }
 
     pub(crate) fn program(&self, id: u32) -> Result<ProgramRef, Errno> {
-        let upcall = self
-            .upcall
-            .get()
-            .and_then(Weak::upgrade)
-            .ok_or(Errno::EBADF)?;
+        let upcall = self.upcall.get().and_then(Weak::upgrade).ok_or(Errno::EBADF)?;
         upcall.program(id)
     }
 
@@ -140,26 +134,19 @@ impl World {
         let slot = match table.free.pop() {
             Some(slot) => slot,
             None => {
-                let slot = u32::try_from(table.maps.len()).unwrap_or(MAX_MAPS);
-                if slot == MAX_MAPS {
+                let slot = u32::try_from(table.maps.len()).unwrap_or(Self::MAX_MAPS);
+                if slot == Self::MAX_MAPS {
                     return Err(Errno::ENOMEM);
                 }
                 table.maps.push(None);
                 slot
             }
         };
-        Ok(Handle {
-            world: Arc::clone(self),
-            slot,
-        })
+        Ok(Handle { world: Arc::clone(self), slot })
     }
 
     pub(crate) fn register(&self, map: &Arc<dyn Map>) {
-        let slot = map
-            .core()
-            .handle()
-            .offset()
-            .wrapping_sub(self.handles.ptr().offset());
+        let slot = map.core().handle().offset().wrapping_sub(self.handles.ptr().offset());
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.maps[(slot / HANDLE_STRIDE) as usize] = Some(Arc::downgrade(map));
     }
@@ -193,12 +180,7 @@ impl World {
     #[must_use]
     pub fn map_by_id(&self, id: u32) -> Option<Arc<dyn Map>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table
-            .maps
-            .iter()
-            .flatten()
-            .filter_map(Weak::upgrade)
-            .find(|map| map.core().id() == id)
+        table.maps.iter().flatten().filter_map(Weak::upgrade).find(|map| map.core().id() == id)
     }
 }
 
@@ -221,11 +203,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let mut table = self
-            .world
-            .table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.world.table.write().unwrap_or_else(PoisonError::into_inner);
         table.maps[self.slot as usize] = None;
         table.free.push(self.slot);
         self.world.generation.fetch_add(1, Ordering::Release);

@@ -14,9 +14,7 @@ pub(crate) struct FreeRanges {
 impl FreeRanges {
     /// Everything in `start..end` is free.
     pub(crate) fn new(start: u64, end: u64) -> Self {
-        Self {
-            free: BTreeMap::from([(start, end - start)]),
-        }
+        Self { free: BTreeMap::from([(start, end - start)]) }
     }
 
     /// Takes the lowest free range of `len` bytes whose start is a multiple of

@@ -41,20 +41,13 @@ pub use span::{Backing, Span, SpanRequest};
 pub use view::View;
 pub use window::Window;
 
-#[cfg(not(all(
-    target_os = "linux",
-    target_pointer_width = "64",
-    target_endian = "little"
-)))]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("skep runs on 64-bit little-endian Linux (x86-64 and aarch64)");
 
 /// A 64-bit offset as an index into host memory: the same number, since hosts are
 /// 64-bit.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "`usize` has 64 bits, see above"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "`usize` has 64 bits, see above")]
 const fn index(offset: u64) -> usize {
     offset as usize
 }

@@ -39,16 +39,8 @@ impl Mapping {
     /// Maps `len` bytes of a file from its start, shared with all who map it.
     pub(crate) fn shared_file(file: impl AsFd, len: usize) -> io::Result<Self> {
         // SAFETY: as in `reserve`.
-        let base = unsafe {
-            mm::mmap(
-                ptr::null_mut(),
-                len,
-                rw(),
-                MapFlags::SHARED,
-                file.as_fd(),
-                0,
-            )?
-        };
+        let base =
+            unsafe { mm::mmap(ptr::null_mut(), len, rw(), MapFlags::SHARED, file.as_fd(), 0)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { base, len })
     }
@@ -100,10 +92,7 @@ impl Mapping {
         if range.start > range.end || range.end > self.len {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Ok((
-            self.base.as_ptr().wrapping_add(range.start).cast(),
-            range.end - range.start,
-        ))
+        Ok((self.base.as_ptr().wrapping_add(range.start).cast(), range.end - range.start))
     }
 }
 

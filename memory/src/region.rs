@@ -18,19 +18,13 @@ impl Label {
     /// One object.
     #[must_use]
     pub fn one(what: impl Into<Arc<str>>) -> Self {
-        Self {
-            what: what.into(),
-            grid: None,
-        }
+        Self { what: what.into(), grid: None }
     }
 
     /// Many objects of one size.
     #[must_use]
     pub fn many(what: impl Into<Arc<str>>, grid: Grid) -> Self {
-        Self {
-            what: what.into(),
-            grid: Some(grid),
-        }
+        Self { what: what.into(), grid: Some(grid) }
     }
 }
 
@@ -80,12 +74,7 @@ impl Place {
         } else {
             Relation::Inside(addr - first)
         };
-        Self {
-            what: Arc::clone(what),
-            start: GuestPtr::new(start),
-            size: len,
-            relation,
-        }
+        Self { what: Arc::clone(what), start: GuestPtr::new(start), size: len, relation }
     }
 
     /// How far the access reaches away from the object, in bytes.
@@ -107,20 +96,10 @@ impl fmt::Display for Place {
         };
         match self.relation {
             Relation::Past(bytes) => {
-                write!(
-                    f,
-                    "{} past the end of {article} {what} of {}",
-                    n(bytes),
-                    n(size)
-                )
+                write!(f, "{} past the end of {article} {what} of {}", n(bytes), n(size))
             }
             Relation::Before(bytes) => {
-                write!(
-                    f,
-                    "{} before the start of {article} {what} of {}",
-                    n(bytes),
-                    n(size)
-                )
+                write!(f, "{} before the start of {article} {what} of {}", n(bytes), n(size))
             }
             Relation::Inside(offset) => {
                 write!(f, "at offset {offset} of {article} {what} of {}", n(size))
@@ -130,9 +109,5 @@ impl fmt::Display for Place {
 }
 
 fn n(bytes: u64) -> String {
-    if bytes == 1 {
-        "1 byte".to_owned()
-    } else {
-        format!("{bytes} bytes")
-    }
+    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }

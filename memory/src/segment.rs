@@ -43,20 +43,13 @@ impl HostSegment {
         what: &str,
         map: impl FnOnce(usize) -> std::io::Result<Mapping>,
     ) -> Result<Self, MemoryError> {
-        let refuse = |source| MemoryError::Map {
-            bytes,
-            what: what.to_owned(),
-            source,
-        };
+        let refuse = |source| MemoryError::Map { bytes, what: what.to_owned(), source };
         let len = usize::try_from(bytes.max(1))
             .ok()
             .and_then(|len| len.checked_next_multiple_of(page_size()))
             .filter(|&len| isize::try_from(len).is_ok())
             .ok_or_else(|| refuse(std::io::ErrorKind::OutOfMemory.into()))?;
-        Ok(Self {
-            mapping: map(len).map_err(refuse)?,
-            len,
-        })
+        Ok(Self { mapping: map(len).map_err(refuse)?, len })
     }
 
     /// `count` 32-bit cells from byte `offset` on.
@@ -99,14 +92,8 @@ impl HostSegment {
     }
 
     fn check(&self, offset: usize, count: usize, size: usize) {
-        let end = count
-            .checked_mul(size)
-            .and_then(|bytes| bytes.checked_add(offset));
+        let end = count.checked_mul(size).and_then(|bytes| bytes.checked_add(offset));
         let fits = end.is_some_and(|end| end <= self.len);
-        assert!(
-            fits && offset.is_multiple_of(size),
-            "{count} cells at {offset} of {}",
-            self.len
-        );
+        assert!(fits && offset.is_multiple_of(size), "{count} cells at {offset} of {}", self.len);
     }
 }

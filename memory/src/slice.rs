@@ -63,11 +63,7 @@ impl<'w> GuestSlice<'w> {
             "{len} bytes at {offset} of a guest slice of {} bytes",
             self.len
         );
-        Self {
-            view: self.view,
-            start: self.start + offset,
-            len,
-        }
+        Self { view: self.view, start: self.start + offset, len }
     }
 
     /// Reads a word at `offset`.
@@ -170,13 +166,11 @@ impl<'w> GuestSlice<'w> {
         assert_eq!(other.len, self.len, "two slices of one length");
         let mut at = 0;
         while at + 8 <= self.len {
-            self.view
-                .poke(self.start + at, other.view.peek::<u64>(other.start + at));
+            self.view.poke(self.start + at, other.view.peek::<u64>(other.start + at));
             at += 8;
         }
         while at < self.len {
-            self.view
-                .poke(self.start + at, other.view.peek::<u8>(other.start + at));
+            self.view.poke(self.start + at, other.view.peek::<u8>(other.start + at));
             at += 1;
         }
     }
@@ -184,7 +178,6 @@ impl<'w> GuestSlice<'w> {
     /// Sets every byte.
     #[inline]
     pub fn fill(&self, byte: u8) {
-        self.view
-            .fill_memory(u64::from(self.start), u64::from(self.len), byte);
+        self.view.fill_memory(u64::from(self.start), u64::from(self.len), byte);
     }
 }

@@ -54,33 +54,19 @@ impl Span {
     /// [`MemoryError::Full`] when no free range is long enough, [`MemoryError::Map`]
     /// when the host refuses to map a file.
     pub fn new(window: &Arc<Window>, request: SpanRequest<'_>) -> Result<Self, MemoryError> {
-        let SpanRequest {
-            len,
-            align,
-            access,
-            label,
-            backing,
-        } = request;
+        let SpanRequest { len, align, access, label, backing } = request;
         let page = page_size() as u64;
         let (len, align) = match backing {
             Backing::Anonymous => (len.max(1), u64::from(align.max(1))),
             Backing::Mirrored => (len.next_multiple_of(page).saturating_mul(2), page),
             Backing::File(_) => (len.max(1).next_multiple_of(page), page),
         };
-        let refused = |source| MemoryError::Map {
-            bytes: len,
-            what: label.what.to_string(),
-            source,
-        };
+        let refused =
+            |source| MemoryError::Map { bytes: len, what: label.what.to_string(), source };
         let start = window.take(len, align, label.clone())?;
         let private = matches!(backing, Backing::Anonymous);
         let len32 = u32::try_from(len).expect("`take` refuses longer ones");
-        let span = Self {
-            window: Arc::clone(window),
-            start,
-            len: len32,
-            private,
-        };
+        let span = Self { window: Arc::clone(window), start, len: len32, private };
         let (first, half, end) = span.halves();
         match backing {
             Backing::Anonymous => {}
@@ -159,15 +145,10 @@ impl Span {
     ///
     /// When the range is not inside the span.
     pub fn set_access(&self, range: Range<u32>, access: Access) {
-        assert!(
-            range.start <= range.end && range.end <= self.len,
-            "a range of the span"
-        );
+        assert!(range.start <= range.end && range.end <= self.len, "a range of the span");
         let start = u64::from(self.start);
-        self.window.set_access(
-            start + u64::from(range.start)..start + u64::from(range.end),
-            access,
-        );
+        self.window
+            .set_access(start + u64::from(range.start)..start + u64::from(range.end), access);
     }
 
     /// Renames it, for later faults.

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::{Access, Denied, Why, Window, Word, index};
 
@@ -38,12 +38,7 @@ impl<'w> View<'w> {
     ///
     /// Both pointers must satisfy M1 for `len` as long as `'w`.
     pub(crate) unsafe fn new(base: NonNull<u8>, shadow: NonNull<u8>, len: u64) -> Self {
-        Self {
-            base,
-            shadow,
-            len,
-            window: PhantomData,
-        }
+        Self { base, shadow, len, window: PhantomData }
     }
 
     /// Size of the window in bytes.
@@ -106,6 +101,28 @@ impl<'w> View<'w> {
         Some(unsafe { AtomicU64::from_ptr(self.at(addr).cast().as_ptr()) })
     }
 
+    /// Loads an aligned word with acquire ordering, as a program would.
+    #[inline]
+    #[must_use]
+    pub fn load_acquire<W: Word>(&self, addr: u64) -> Option<W> {
+        if !addr.is_multiple_of(u64::from(W::SIZE)) {
+            return None;
+        }
+        let word = self.load(addr);
+        // A fence behind a load gives it at least the order of a load-acquire.
+        fence(Ordering::Acquire);
+        word
+    }
+
+    /// Stores an aligned word with release ordering, as a program would.
+    #[inline]
+    #[must_use]
+    pub fn store_release<W: Word>(&self, addr: u64, word: W) -> bool {
+        // A fence before a store gives it at least the order of a store-release.
+        fence(Ordering::Release);
+        addr.is_multiple_of(u64::from(W::SIZE)) && self.store(addr, word)
+    }
+
     /// Checks that a program may access each of `size` bytes at `addr`.
     ///
     /// # Errors
@@ -114,10 +131,7 @@ impl<'w> View<'w> {
     /// bytes is always allowed.
     #[inline]
     pub fn check(&self, addr: u64, size: u64, wanted: Access) -> Result<(), Denied> {
-        let Some(end) = addr
-            .checked_add(size)
-            .filter(|&end| end <= self.len || size == 0)
-        else {
+        let Some(end) = addr.checked_add(size).filter(|&end| end <= self.len || size == 0) else {
             return Err(self.denied(addr, size, wanted));
         };
         let mut at = addr;
@@ -148,23 +162,13 @@ impl<'w> View<'w> {
             None if size > self.len.saturating_sub(addr) => (addr.max(self.len), Why::Outside),
             None => (addr, Why::Misaligned),
         };
-        Denied {
-            addr,
-            size,
-            wanted,
-            first,
-            why,
-        }
+        Denied { addr, size, wanted, first, why }
     }
 
     /// The rights of the byte at `addr`; none outside the window.
     #[must_use]
     pub fn access(&self, addr: u64) -> Access {
-        if addr >= self.len {
-            Access::None
-        } else {
-            Access::of_shadow(self.shadow_word(addr))
-        }
+        if addr >= self.len { Access::None } else { Access::of_shadow(self.shadow_word(addr)) }
     }
 
     /// Loads a word of host-owned data, whatever its shadow says.
@@ -184,10 +188,7 @@ impl<'w> View<'w> {
     /// A 64-bit cell of host-owned data, whatever its shadow says.
     #[inline]
     pub(crate) fn cell64(&self, at: u32) -> &'w AtomicU64 {
-        assert!(
-            u64::from(at) < self.len && at.is_multiple_of(8),
-            "an aligned guest pointer"
-        );
+        assert!(u64::from(at) < self.len && at.is_multiple_of(8), "an aligned guest pointer");
         // SAFETY: as in `atomic64`.
         unsafe { AtomicU64::from_ptr(self.at(u64::from(at)).cast().as_ptr()) }
     }
@@ -195,10 +196,7 @@ impl<'w> View<'w> {
     /// A 32-bit cell of host-owned data, whatever its shadow says.
     #[inline]
     pub(crate) fn cell32(&self, at: u32) -> &'w AtomicU32 {
-        assert!(
-            u64::from(at) < self.len && at.is_multiple_of(4),
-            "an aligned guest pointer"
-        );
+        assert!(u64::from(at) < self.len && at.is_multiple_of(4), "an aligned guest pointer");
         // SAFETY: as in `atomic32`.
         unsafe { AtomicU32::from_ptr(self.at(u64::from(at)).cast().as_ptr()) }
     }
@@ -265,9 +263,7 @@ fn fill(base: NonNull<u8>, start: u64, len: u64, byte: u8) {
     let mut at = start;
     while at + 8 <= end {
         // SAFETY: the callers checked `end` against the mapping (M1).
-        let to = unsafe { base.add(index(at)) }
-            .cast::<Unaligned<u64>>()
-            .as_ptr();
+        let to = unsafe { base.add(index(at)) }.cast::<Unaligned<u64>>().as_ptr();
         // SAFETY: eight bytes there are mapped; alignment 1; volatile (M2).
         unsafe { to.write_volatile(Unaligned(word)) };
         at += 8;

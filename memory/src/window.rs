@@ -1,8 +1,5 @@
 //! The window: where it lies, what is free in it and what its spans are for.
-#![expect(
-    unsafe_code,
-    reason = "promises to `View` that the mappings are long enough"
-)]
+#![expect(unsafe_code, reason = "promises to `View` that the mappings are long enough")]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -94,16 +91,9 @@ impl Window {
         }
         let map = || Mapping::reserve(index(len + 2 * SLOP)).map_err(refuse);
         let (memory, shadow) = (map()?, map()?);
-        let state = Mutex::new(State {
-            free: FreeRanges::new(FIRST, len - LAST),
-            spans: BTreeMap::new(),
-        });
-        Ok(Arc::new(Self {
-            memory,
-            shadow,
-            len,
-            state,
-        }))
+        let state =
+            Mutex::new(State { free: FreeRanges::new(FIRST, len - LAST), spans: BTreeMap::new() });
+        Ok(Arc::new(Self { memory, shadow, len, state }))
     }
 
     /// The window's size in bytes; guest pointers beyond it are never accessible.
@@ -137,10 +127,7 @@ impl Window {
         let state = self.lock();
         let start = u32::try_from(addr.min(self.len - 1)).ok()?;
         let before = state.spans.range(..=start).next_back();
-        let after = state
-            .spans
-            .range((Bound::Excluded(start), Bound::Unbounded))
-            .next();
+        let after = state.spans.range((Bound::Excluded(start), Bound::Unbounded)).next();
         before
             .into_iter()
             .chain(after)
@@ -152,9 +139,8 @@ impl Window {
     fn nearest_in(&self, span: u32, info: &SpanInfo, addr: u64, size: u64) -> Option<Place> {
         let what = &info.label.what;
         let Some(grid) = info.label.grid else {
-            let (start, len) = self
-                .accessible_near(span, info.len, addr)
-                .unwrap_or((span, info.len));
+            let (start, len) =
+                self.accessible_near(span, info.len, addr).unwrap_or((span, info.len));
             return Some(Place::relate(what, start, len, addr, size));
         };
         let count = (info.len + (grid.stride - grid.size)) / grid.stride;
@@ -175,9 +161,7 @@ impl Window {
         let open = |&at: &u64| view.access(at) > Access::None;
         let (first, end) = (u64::from(span), u64::from(span) + u64::from(len));
         let from = addr.clamp(first, end - 1);
-        let below = (first.max(from.saturating_sub(NEAR))..=from)
-            .rev()
-            .find(open);
+        let below = (first.max(from.saturating_sub(NEAR))..=from).rev().find(open);
         let above = (from..end.min(from + NEAR)).find(open);
         let hit = match (below, above) {
             (Some(below), Some(above)) if above - from < from - below => above,
@@ -186,17 +170,11 @@ impl Window {
         };
         let start = (first..hit).rev().take_while(open).last().unwrap_or(hit);
         let stop = (hit..end).take_while(open).last().unwrap_or(hit);
-        Some((
-            u32::try_from(start).ok()?,
-            u32::try_from(stop + 1 - start).ok()?,
-        ))
+        Some((u32::try_from(start).ok()?, u32::try_from(stop + 1 - start).ok()?))
     }
 
     pub(crate) fn take(&self, len: u64, align: u64, label: Label) -> Result<u32, MemoryError> {
-        let full = |label: &Label| MemoryError::Full {
-            bytes: len,
-            what: label.what.to_string(),
-        };
+        let full = |label: &Label| MemoryError::Full { bytes: len, what: label.what.to_string() };
         let Ok(len32) = u32::try_from(len) else {
             return Err(full(&label));
         };
@@ -212,10 +190,7 @@ impl Window {
     /// Frees a span whose memory is zero and inaccessible again (M3).
     pub(crate) fn give(&self, start: u32) {
         let mut state = self.lock();
-        let info = state
-            .spans
-            .remove(&start)
-            .expect("a span is given back once");
+        let info = state.spans.remove(&start).expect("a span is given back once");
         state.free.give(u64::from(start), u64::from(info.len) + GAP);
     }
 
@@ -244,15 +219,13 @@ impl Window {
         match access {
             Access::None => self.shadow.place_zeros(range),
             Access::Read | Access::ReadWrite => {
-                self.shadow
-                    .place_file(range, chunk_file(access)?, Sharing::Private)
+                self.shadow.place_file(range, chunk_file(access)?, Sharing::Private)
             }
         }
     }
 
     fn fill_shadow(&self, range: Range<u64>, access: Access) {
-        self.view()
-            .fill_shadow(range.start, range.end - range.start, access.shadow());
+        self.view().fill_shadow(range.start, range.end - range.start, access.shadow());
     }
 
     /// Maps `file` over whole pages of the window.
@@ -273,14 +246,9 @@ impl Window {
         let last = (range.end / page * page).max(first);
         let pages = pages(&(first..last));
         let discarded = last - first >= DISCARD && self.memory.discard(pages).is_ok();
-        let parts = if discarded {
-            [range.start..first, last..range.end]
-        } else {
-            [range, 0..0]
-        };
+        let parts = if discarded { [range.start..first, last..range.end] } else { [range, 0..0] };
         for part in parts {
-            self.view()
-                .fill_memory(part.start, part.end - part.start, 0);
+            self.view().fill_memory(part.start, part.end - part.start, 0);
         }
     }
 
@@ -300,19 +268,13 @@ fn pages(range: &Range<u64>) -> Range<usize> {
 fn chunk_file(access: Access) -> std::io::Result<&'static File> {
     static READ: OnceLock<Option<File>> = OnceLock::new();
     static READ_WRITE: OnceLock<Option<File>> = OnceLock::new();
-    let cell = if access == Access::Read {
-        &READ
-    } else {
-        &READ_WRITE
-    };
+    let cell = if access == Access::Read { &READ } else { &READ_WRITE };
     let make = || {
         let mut file = memfd("skep-shadow").ok()?;
         file.write_all(&vec![access.shadow(); index(CHUNK)]).ok()?;
         Some(file)
     };
-    cell.get_or_init(make)
-        .as_ref()
-        .ok_or_else(|| std::io::ErrorKind::OutOfMemory.into())
+    cell.get_or_init(make).as_ref().ok_or_else(|| std::io::ErrorKind::OutOfMemory.into())
 }
 
 /// An anonymous file.

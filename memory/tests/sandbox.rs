@@ -14,13 +14,7 @@ fn window() -> Arc<Window> {
 
 fn span(window: &Arc<Window>, len: u64, access: Access) -> Span {
     let label = Label::one("test object");
-    let request = SpanRequest {
-        len,
-        align: 8,
-        access,
-        label,
-        backing: Backing::Anonymous,
-    };
+    let request = SpanRequest { len, align: 8, access, label, backing: Backing::Anonymous };
     Span::new(window, request).expect("room in the window")
 }
 
@@ -40,10 +34,7 @@ macro_rules! try_width {
     ($view:expr, $addr:expr, $ty:ty, $allowed:expr) => {{
         let (view, addr) = ($view, $addr);
         let loaded = view.load::<$ty>(addr);
-        prop_assert_eq!(
-            loaded.is_some(),
-            $allowed(size_of::<$ty>() as u64, Access::Read)
-        );
+        prop_assert_eq!(loaded.is_some(), $allowed(size_of::<$ty>() as u64, Access::Read));
         let stored = view.store::<$ty>(addr, loaded.unwrap_or(0xa5));
         prop_assert_eq!(stored, $allowed(size_of::<$ty>() as u64, Access::ReadWrite));
     }};
@@ -114,23 +105,13 @@ proptest! {
 fn the_last_bytes_of_the_window_are_as_safe_as_the_first() {
     let window = window();
     let view = window.view();
-    for addr in [
-        0,
-        8,
-        window.len() - 8,
-        window.len() - 1,
-        window.len(),
-        u64::MAX,
-    ] {
+    for addr in [0, 8, window.len() - 8, window.len() - 1, window.len(), u64::MAX] {
         assert_eq!(view.load::<u64>(addr), None, "{addr:#x}");
         assert!(!view.store::<u64>(addr, 1), "{addr:#x}");
     }
     assert!(GuestSlice::new(view, GuestPtr::new(u32::MAX), 1).is_some());
     assert!(GuestSlice::new(view, GuestPtr::new(u32::MAX), 2).is_none());
-    assert_eq!(
-        view.check(u64::MAX, 2, Access::Read).unwrap_err().why,
-        Why::Outside
-    );
+    assert_eq!(view.check(u64::MAX, 2, Access::Read).unwrap_err().why, Why::Outside);
 }
 
 #[test]
@@ -189,16 +170,8 @@ fn a_file_span_shares_the_files_bytes() {
     assert_eq!(b.part(5000, 3).to_vec(), b"abc");
     let at = a.ptr();
     drop(a);
-    assert_eq!(
-        at.slice(&window, 8).expect("inside").to_vec(),
-        [0; 8],
-        "zeroed after the file"
-    );
-    assert_eq!(
-        b.part(5000, 3).to_vec(),
-        b"abc",
-        "and the file keeps its bytes"
-    );
+    assert_eq!(at.slice(&window, 8).expect("inside").to_vec(), [0; 8], "zeroed after the file");
+    assert_eq!(b.part(5000, 3).to_vec(), b"abc", "and the file keeps its bytes");
 }
 
 fn tempfile() -> std::fs::File {
@@ -246,13 +219,7 @@ fn a_miss_is_told_by_the_nearest_object() {
             len: 4 * 24 - 8,
             align: 8,
             access: Access::None,
-            label: Label::many(
-                "value of map `counts`",
-                Grid {
-                    size: 16,
-                    stride: 24,
-                },
-            ),
+            label: Label::many("value of map `counts`", Grid { size: 16, stride: 24 }),
             backing: Backing::Anonymous,
         },
     )
@@ -270,10 +237,7 @@ fn a_miss_is_told_by_the_nearest_object() {
         say(second - 2, 1).as_deref(),
         Some("2 bytes before the start of a value of map `counts` of 16 bytes")
     );
-    assert_eq!(
-        window.describe(second + 4, 4).map(|p| p.relation),
-        Some(Relation::Inside(4))
-    );
+    assert_eq!(window.describe(second + 4, 4).map(|p| p.relation), Some(Relation::Inside(4)));
     assert_eq!(say(1 << 31, 8), None);
     assert_eq!(say(u64::MAX, 8), None);
 

@@ -7,10 +7,7 @@ use std::collections::HashMap;
 
 use skep_vm::isa::Insn;
 
-#[expect(
-    missing_docs,
-    reason = "registers, sizes and operations bear RFC 9669's names"
-)]
+#[expect(missing_docs, reason = "registers, sizes and operations bear RFC 9669's names")]
 mod names {
     pub const R0: u8 = 0;
     pub const R1: u8 = 1;
@@ -101,13 +98,7 @@ impl Asm {
 
     /// Any slot.
     pub fn insn(&mut self, code: u8, dst: u8, src: u8, off: i16, imm: i32) -> &mut Self {
-        self.insns.push(Insn {
-            code,
-            dst,
-            src,
-            off,
-            imm,
-        });
+        self.insns.push(Insn { code, dst, src, off, imm });
         self
     }
 
@@ -256,10 +247,7 @@ impl Asm {
     /// When there is no such label.
     #[must_use]
     pub fn at(&self, label: &str) -> usize {
-        *self
-            .labels
-            .get(label)
-            .unwrap_or_else(|| panic!("no label `{label}`"))
+        *self.labels.get(label).unwrap_or_else(|| panic!("no label `{label}`"))
     }
 
     /// The program.

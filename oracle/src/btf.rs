@@ -52,11 +52,7 @@ impl BtfWriter {
     /// No types but `void`, whose id is 0.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            types: Vec::new(),
-            strings: vec![0],
-            last: 0,
-        }
+        Self { types: Vec::new(), strings: vec![0], last: 0 }
     }
 
     /// A signed integer of `size` bytes.
@@ -72,11 +68,7 @@ impl BtfWriter {
 
     /// A structure of `(name, type, offset in bytes)`.
     pub fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
-        let mut words = vec![
-            self.string(name),
-            KIND_STRUCT << 24 | vlen(members.len()),
-            size,
-        ];
+        let mut words = vec![self.string(name), KIND_STRUCT << 24 | vlen(members.len()), size];
         for &(name, id, offset) in members {
             words.extend([self.string(name), id, offset * 8]);
         }
@@ -119,8 +111,7 @@ impl BtfWriter {
     }
 
     fn put(&mut self, words: &[u32]) -> u32 {
-        self.types
-            .extend(words.iter().flat_map(|w| w.to_ne_bytes()));
+        self.types.extend(words.iter().flat_map(|w| w.to_ne_bytes()));
         self.last += 1;
         self.last
     }

@@ -61,20 +61,15 @@ impl Kernel {
     /// # Errors
     /// The sentence that tells why the kernel cannot be asked.
     pub fn open() -> Result<Self, Unavailable> {
-        let this = Self {
-            possible_cpus: possible_cpus()?,
-        };
+        let this = Self { possible_cpus: possible_cpus()? };
         let map = MapSpec::new(map_type::ARRAY, 4, 8, 1);
-        this.create_map(&map)
-            .map_err(Unavailable::at("creating an array"))?;
+        this.create_map(&map).map_err(Unavailable::at("creating an array"))?;
         let pass = asm::Asm::new().mov(asm::R0, 2).exit().build();
         let prog = this
             .load(&ProgSpec::new(prog_type::XDP, &pass))
             .map_err(|e| Unavailable::at("loading a program")(e.errno))?;
         let run = TestRun::new().data_in(&[0; 64]);
-        prog.test_run(&run)
-            .ok()
-            .map_err(Unavailable::at("running a program"))?;
+        prog.test_run(&run).ok().map_err(Unavailable::at("running a program"))?;
         Ok(this)
     }
 
@@ -110,11 +105,7 @@ impl Kernel {
         let uname = rustix::system::uname();
         let release = uname.release().to_string_lossy();
         let numbers: Vec<&str> = release.split(['.', '-']).take(2).collect();
-        format!(
-            "{}, {}",
-            numbers.join("."),
-            uname.machine().to_string_lossy()
-        )
+        format!("{}, {}", numbers.join("."), uname.machine().to_string_lossy())
     }
 
     /// Calls `f` with the calling thread confined to one CPU, so that the programs
@@ -143,8 +134,7 @@ fn possible_cpus() -> Result<usize, Unavailable> {
     let unknown = |source| Unavailable::NoCpus { path, source };
     let list = fs::read_to_string(path).map_err(unknown)?;
     let last = list.trim().rsplit([',', '-']).next().unwrap_or_default();
-    let last: usize = last
-        .parse()
-        .map_err(|e| unknown(io::Error::new(io::ErrorKind::InvalidData, e)))?;
+    let last: usize =
+        last.parse().map_err(|e| unknown(io::Error::new(io::ErrorKind::InvalidData, e)))?;
     Ok(last + 1)
 }

@@ -34,13 +34,7 @@ impl<'a> MapSpec<'a> {
     /// A map without flags.
     #[must_use]
     pub fn new(map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> Self {
-        Self {
-            map_type,
-            key_size,
-            value_size,
-            max_entries,
-            ..Self::default()
-        }
+        Self { map_type, key_size, value_size, max_entries, ..Self::default() }
     }
 
     /// Sets the `BPF_F_*` flags.
@@ -104,29 +98,19 @@ impl Kernel {
     /// The kernel's errno.
     pub fn create_map(&self, spec: &MapSpec<'_>) -> Result<Map, Errno> {
         let mut attr = Attr::new(72);
-        attr.u32(0, spec.map_type)
-            .u32(4, spec.key_size)
-            .u32(8, spec.value_size);
-        attr.u32(12, spec.max_entries)
-            .u32(16, spec.flags)
-            .u32(24, spec.numa_node);
+        attr.u32(0, spec.map_type).u32(4, spec.key_size).u32(8, spec.value_size);
+        attr.u32(12, spec.max_entries).u32(16, spec.flags).u32(24, spec.numa_node);
         attr.name(28, spec.name).u64(64, spec.map_extra);
         if let Some(inner) = spec.inner {
             attr.u32(20, inner.fd().cast_unsigned());
         }
         if let Some((btf, key, value)) = spec.btf {
-            attr.u32(48, btf.fd().cast_unsigned())
-                .u32(52, key)
-                .u32(56, value);
+            attr.u32(48, btf.fd().cast_unsigned()).u32(52, key).u32(56, value);
         }
         let fd = attr.call_fd(Cmd::MapCreate)?;
         let info = info(fd.as_fd())?;
         let value_len = self.value_len(&info);
-        Ok(Map {
-            fd,
-            info,
-            value_len,
-        })
+        Ok(Map { fd, info, value_len })
     }
 
     /// Bytes of a value as the system call sees it.
@@ -190,12 +174,7 @@ impl Map {
     /// # Errors
     /// The kernel's errno.
     pub fn lookup_and_delete(&self, key: &[u8], flags: u64) -> Result<Vec<u8>, Errno> {
-        self.fetch(
-            Cmd::MapLookupAndDelete,
-            key,
-            &vec![0; self.value_len],
-            flags,
-        )
+        self.fetch(Cmd::MapLookupAndDelete, key, &vec![0; self.value_len], flags)
     }
 
     /// `BPF_MAP_UPDATE_ELEM`.
@@ -301,17 +280,11 @@ fn nullable(bytes: &[u8]) -> Option<Buf> {
 fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
     let mut buf = Buf::zeroed(88);
     let mut attr = Attr::new(16);
-    attr.u32(0, fd.as_raw_fd().cast_unsigned())
-        .u32(4, 88)
-        .buf(8, &mut buf);
+    attr.u32(0, fd.as_raw_fd().cast_unsigned()).u32(4, 88).buf(8, &mut buf);
     attr.call(Cmd::GetInfoByFd)?;
     let bytes = buf.bytes();
     let word = |at: usize| {
-        u32::from_ne_bytes(
-            bytes[at..at + 4]
-                .try_into()
-                .expect("the slice has four bytes"),
-        )
+        u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("the slice has four bytes"))
     };
     let name = bytes[24..40].split(|&b| b == 0).next().unwrap_or_default();
     Ok(MapInfo {

@@ -99,10 +99,7 @@ impl Kernel {
         };
         if spec.insns.iter().any(call) {
             let log = "the program could write this process's memory".to_owned();
-            return Err(Rejection {
-                errno: Errno::EPERM,
-                log,
-            });
+            return Err(Rejection { errno: Errno::EPERM, log });
         }
         let errno = match load(spec, None) {
             Ok(fd) => return Ok(Prog { fd }),
@@ -112,10 +109,7 @@ impl Kernel {
         // Loaded again for the log alone: without one the verifier is much faster.
         let _ = load(spec, Some(&mut log));
         let text = log.bytes().split(|&b| b == 0).next().unwrap_or_default();
-        Err(Rejection {
-            errno,
-            log: String::from_utf8_lossy(text).into_owned(),
-        })
+        Err(Rejection { errno, log: String::from_utf8_lossy(text).into_owned() })
     }
 }
 
@@ -133,13 +127,9 @@ impl Prog {
     pub fn id(&self) -> Result<u32, Errno> {
         let mut info = Buf::zeroed(8);
         let mut attr = Attr::new(16);
-        attr.u32(0, self.fd().cast_unsigned())
-            .u32(4, 8)
-            .buf(8, &mut info);
+        attr.u32(0, self.fd().cast_unsigned()).u32(4, 8).buf(8, &mut info);
         attr.call(Cmd::GetInfoByFd)?;
-        let id = info.bytes()[4..8]
-            .try_into()
-            .expect("the slice has four bytes");
+        let id = info.bytes()[4..8].try_into().expect("the slice has four bytes");
         Ok(u32::from_ne_bytes(id))
     }
 }
@@ -148,20 +138,11 @@ fn load(spec: &ProgSpec<'_>, log: Option<&mut Buf>) -> Result<OwnedFd, Errno> {
     let insns: Vec<u8> = spec.insns.iter().flat_map(|i| i.to_le_bytes()).collect();
     let mut insns = Buf::copy_of(&insns);
     let mut license = Buf::copy_of(format!("{}\0", spec.license).as_bytes());
-    let fds: Vec<u8> = spec
-        .maps
-        .iter()
-        .flat_map(|m| m.fd().to_ne_bytes())
-        .collect();
+    let fds: Vec<u8> = spec.maps.iter().flat_map(|m| m.fd().to_ne_bytes()).collect();
     let mut fds = (!fds.is_empty()).then(|| Buf::copy_of(&fds));
-    let (btf, functions) = spec
-        .func_info
-        .map_or((None, &[][..]), |(b, f)| (Some(b), f));
-    let records: Vec<u8> = functions
-        .iter()
-        .flat_map(|&(at, id)| [at, id])
-        .flat_map(u32::to_ne_bytes)
-        .collect();
+    let (btf, functions) = spec.func_info.map_or((None, &[][..]), |(b, f)| (Some(b), f));
+    let records: Vec<u8> =
+        functions.iter().flat_map(|&(at, id)| [at, id]).flat_map(u32::to_ne_bytes).collect();
     let mut records = Buf::copy_of(&records);
 
     let mut attr = Attr::new(144);

@@ -32,11 +32,7 @@ impl<'t> Case<'t> {
             if question.is_empty() || answer.is_empty() {
                 return Err(number);
             }
-            cases.push(Self {
-                line: number,
-                question: question.to_vec(),
-                answer: answer.to_vec(),
-            });
+            cases.push(Self { line: number, question: question.to_vec(), answer: answer.to_vec() });
         }
         Ok(cases)
     }
@@ -55,9 +51,7 @@ impl<'t> Case<'t> {
 }
 
 fn value<'t>(words: &[&'t str], name: &str) -> Option<&'t str> {
-    words
-        .iter()
-        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Splits at spaces outside quotes; `None` when a quote is not closed.
@@ -103,11 +97,8 @@ pub fn unquote(value: &str) -> Option<Vec<u8>> {
                 bytes.push(u8::from_str_radix(&digits, 16).ok()?);
             }
             'u' => {
-                let digits: String = rest
-                    .by_ref()
-                    .take_while(|&c| c != '}')
-                    .filter(|&c| c != '{')
-                    .collect();
+                let digits: String =
+                    rest.by_ref().take_while(|&c| c != '}').filter(|&c| c != '{').collect();
                 let c = char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?;
                 bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
             }
@@ -141,10 +132,7 @@ mod tests {
     #[test]
     fn what_was_quoted_comes_back() {
         for text in ["", "plain", "a\tb\n\"\\\0\u{1}\u{7f}é"] {
-            assert_eq!(
-                unquote(&format!("{text:?}")).as_deref(),
-                Some(text.as_bytes())
-            );
+            assert_eq!(unquote(&format!("{text:?}")).as_deref(), Some(text.as_bytes()));
         }
         let bytes = [0, 1, 0x7f, 0x80, 0xff, b'"', b'\\', b'a'];
         let quoted = format!("\"{}\"", bytes.escape_ascii());

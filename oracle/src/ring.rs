@@ -40,17 +40,9 @@ impl RingReader {
     pub fn new(map: &Map) -> Result<Self, Errno> {
         let size = map.info().max_entries as usize;
         let consumer = Mapping::new(map.as_fd(), 0, page(), Share::ReadWrite)?;
-        let producer = Mapping::new(
-            map.as_fd(),
-            page() as u64,
-            page() + 2 * size,
-            Share::ReadOnly,
-        )?;
-        Ok(Self {
-            consumer,
-            producer,
-            mask: size as u64 - 1,
-        })
+        let producer =
+            Mapping::new(map.as_fd(), page() as u64, page() + 2 * size, Share::ReadOnly)?;
+        Ok(Self { consumer, producer, mask: size as u64 - 1 })
     }
 
     /// Where the consumer stands, in bytes since the ring was made.

@@ -72,12 +72,7 @@ impl Buf {
         }
         .expect("a buffer for bpf(2) can be mapped");
         let base = NonNull::new(base).expect("mmap never maps page zero");
-        let this = Self {
-            base,
-            mapped,
-            start: body - len,
-            len,
-        };
+        let this = Self { base, mapped, start: body - len, len };
         let guard = this.base.as_ptr().wrapping_byte_add(body);
         // SAFETY: the last page of the mapping made above, which nothing refers to.
         unsafe { mm::mprotect(guard, page(), MprotectFlags::empty()) }
@@ -94,22 +89,14 @@ impl Buf {
 
     /// The bytes as they are now.
     pub(crate) fn bytes(&self) -> &[u8] {
-        let start = self
-            .base
-            .as_ptr()
-            .wrapping_byte_add(self.start)
-            .cast::<u8>();
+        let start = self.base.as_ptr().wrapping_byte_add(self.start).cast::<u8>();
         // SAFETY: `len` mapped, initialised bytes end where the guard page begins;
         // the kernel writes them only during a call, which borrows `self` mutably (K1).
         unsafe { slice::from_raw_parts(start, self.len) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        let start = self
-            .base
-            .as_ptr()
-            .wrapping_byte_add(self.start)
-            .cast::<u8>();
+        let start = self.base.as_ptr().wrapping_byte_add(self.start).cast::<u8>();
         // SAFETY: as in `bytes`, and `self` is borrowed mutably.
         unsafe { slice::from_raw_parts_mut(start, self.len) }
     }
@@ -139,11 +126,7 @@ impl<'b> Attr<'b> {
     /// An attribute of `len` zero bytes.
     pub(crate) fn new(len: usize) -> Self {
         assert!(len <= 24 * 8, "bpf_attr is shorter than {len} bytes");
-        Self {
-            bytes: [0; 24],
-            len,
-            bufs: PhantomData,
-        }
+        Self { bytes: [0; 24], len, bufs: PhantomData }
     }
 
     /// Writes a 32-bit field.
@@ -196,12 +179,7 @@ impl<'b> Attr<'b> {
         // SAFETY: `bytes` holds `len` bytes and more, and every address in them is
         // that of a `Buf` borrowed for `'b` (K1).
         let ret = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                cmd as libc::c_int,
-                self.bytes.as_mut_ptr(),
-                self.len,
-            )
+            libc::syscall(libc::SYS_bpf, cmd as libc::c_int, self.bytes.as_mut_ptr(), self.len)
         };
         if ret < 0 {
             let errno = io::Error::last_os_error().raw_os_error();
@@ -257,11 +235,7 @@ impl Mapping {
 
     fn at(&self, offset: usize, width: usize) -> *mut u8 {
         assert!(offset.is_multiple_of(width), "an atomic access is aligned");
-        assert!(
-            offset + width <= self.len,
-            "{offset}+{width} is outside {} bytes",
-            self.len
-        );
+        assert!(offset + width <= self.len, "{offset}+{width} is outside {} bytes", self.len);
         self.base.as_ptr().wrapping_byte_add(offset).cast()
     }
 

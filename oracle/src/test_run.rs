@@ -113,16 +113,12 @@ impl Prog {
         let mut ctx_out = run.ctx_out.map(|len| Buf::zeroed(len as usize));
         let mut attr = Attr::new(80);
         attr.u32(0, self.fd().cast_unsigned());
-        attr.u32(8, len(run.data_in))
-            .u32(12, run.data_out.unwrap_or(0));
+        attr.u32(8, len(run.data_in)).u32(12, run.data_out.unwrap_or(0));
         attr.opt(16, data_in.as_mut()).opt(24, data_out.as_mut());
         attr.u32(32, run.repeat);
-        attr.u32(40, len(run.ctx_in))
-            .u32(44, run.ctx_out.unwrap_or(0));
+        attr.u32(40, len(run.ctx_in)).u32(44, run.ctx_out.unwrap_or(0));
         attr.opt(48, ctx_in.as_mut()).opt(56, ctx_out.as_mut());
-        attr.u32(64, run.flags)
-            .u32(68, run.cpu)
-            .u32(72, run.batch_size);
+        attr.u32(64, run.flags).u32(68, run.cpu).u32(72, run.batch_size);
         let errno = attr.call(Cmd::ProgTestRun).err();
         let retval = attr.get_u32(4);
         let data_size_out = attr.get_u32(12);

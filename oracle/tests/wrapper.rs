@@ -12,9 +12,7 @@ fn a_value_comes_back_as_it_was_stored() {
     let Some(kernel) = Kernel::for_test("hash round trip") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::HASH, 4, 8, 2))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::HASH, 4, 8, 2)).unwrap();
     assert_eq!(map.lookup(&[1; 4], 0), Err(Errno::ENOENT));
     map.update(&[1; 4], &[2; 8], 0).unwrap();
     assert_eq!(map.lookup(&[1; 4], 0), Ok(vec![2; 8]));
@@ -29,9 +27,7 @@ fn a_key_that_is_too_short_is_efault_and_touches_nothing() {
     let Some(kernel) = Kernel::for_test("short key") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::HASH, 4, 8, 2))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::HASH, 4, 8, 2)).unwrap();
     assert_eq!(map.update(&[1; 3], &[2; 8], 0), Err(Errno::EFAULT));
     assert_eq!(map.update(&[1; 4], &[2; 7], 0), Err(Errno::EFAULT));
     assert_eq!(map.update(&[], &[2; 8], 0), Err(Errno::EFAULT));
@@ -42,9 +38,7 @@ fn a_per_cpu_value_has_a_slot_for_every_possible_cpu() {
     let Some(kernel) = Kernel::for_test("per-CPU values") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::PERCPU_ARRAY, 4, 4, 1))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::PERCPU_ARRAY, 4, 4, 1)).unwrap();
     assert_eq!(map.value_len(), 8 * kernel.possible_cpus());
     let value: Vec<u8> = (0..map.value_len()).map(|i| u8::from(i % 8 == 0)).collect();
     map.update(&[0; 4], &value, 0).unwrap();
@@ -56,9 +50,7 @@ fn a_frozen_map_refuses_updates() {
     let Some(kernel) = Kernel::for_test("freeze") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1)).unwrap();
     map.freeze().unwrap();
     assert_eq!(map.update(&[0; 4], &[0; 8], 0), Err(Errno::EPERM));
     assert_eq!(map.freeze(), Err(Errno::EPERM));
@@ -69,9 +61,7 @@ fn a_batch_reports_how_far_it_got() {
     let Some(kernel) = Kernel::for_test("batches") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, 4, 3))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 4, 3)).unwrap();
     let batch = map.lookup_batch(&[], 2, BatchFlags::default());
     assert_eq!((batch.errno, batch.count), (None, 2));
     let batch = map.lookup_batch(&batch.out_batch, 2, BatchFlags::default());
@@ -83,17 +73,11 @@ fn a_map_tells_what_it_was_made_from() {
     let Some(kernel) = Kernel::for_test("map information") else {
         return;
     };
-    let spec = MapSpec {
-        name: "told",
-        ..MapSpec::new(map_type::HASH, 4, 8, 2)
-    };
+    let spec = MapSpec { name: "told", ..MapSpec::new(map_type::HASH, 4, 8, 2) };
     let map = kernel.create_map(&spec).unwrap();
     let info = map.read_info().unwrap();
     assert_eq!(&info, map.info());
-    assert_eq!(
-        (info.key_size, info.value_size, info.max_entries),
-        (4, 8, 2)
-    );
+    assert_eq!((info.key_size, info.value_size, info.max_entries), (4, 8, 2));
     assert_eq!(info.name, "told");
 }
 
@@ -102,16 +86,11 @@ fn a_map_of_maps_returns_the_inner_map_by_id() {
     let Some(kernel) = Kernel::for_test("map of maps") else {
         return;
     };
-    let inner = kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1))
-        .unwrap();
+    let inner = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1)).unwrap();
     let outer = MapSpec::new(map_type::ARRAY_OF_MAPS, 4, 4, 1).inner(&inner);
     let outer = kernel.create_map(&outer).unwrap();
     outer.update(&[0; 4], &inner.fd().to_ne_bytes(), 0).unwrap();
-    assert_eq!(
-        outer.lookup(&[0; 4], 0),
-        Ok(inner.info().id.to_ne_bytes().to_vec())
-    );
+    assert_eq!(outer.lookup(&[0; 4], 0), Ok(inner.info().id.to_ne_bytes().to_vec()));
 }
 
 #[test]
@@ -136,9 +115,7 @@ fn a_program_returns_its_r0_and_its_packet() {
         return;
     };
     let insns = Asm::new().mov(R0, -7).exit().build();
-    let prog = kernel
-        .load(&ProgSpec::new(prog_type::SCHED_CLS, &insns))
-        .unwrap();
+    let prog = kernel.load(&ProgSpec::new(prog_type::SCHED_CLS, &insns)).unwrap();
     let packet: Vec<u8> = (0..64).collect();
     let run = TestRun::new().data_in(&packet).data_out(64);
     let ran = prog.test_run(&run).ok().unwrap();
@@ -152,9 +129,7 @@ fn a_refused_program_comes_back_with_the_verifiers_log() {
         return;
     };
     let insns = Asm::new().exit().build();
-    let refused = kernel
-        .load(&ProgSpec::new(prog_type::XDP, &insns))
-        .unwrap_err();
+    let refused = kernel.load(&ProgSpec::new(prog_type::XDP, &insns)).unwrap_err();
     assert_eq!(refused.errno, Errno::EACCES);
     assert!(refused.log.contains("R0 !read_ok"), "{refused}");
 }
@@ -164,9 +139,7 @@ fn a_program_reaches_maps_by_descriptor_and_by_index() {
     let Some(kernel) = Kernel::for_test("map references") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1)).unwrap();
     let insns = Asm::new()
         .map_value(R1, map.fd(), 4)
         .st(W, R1, 0, 5)
@@ -177,13 +150,8 @@ fn a_program_reaches_maps_by_descriptor_and_by_index() {
         .exit()
         .build();
     let maps = [&map];
-    let prog = kernel
-        .load(&ProgSpec::new(prog_type::XDP, &insns).maps(&maps))
-        .unwrap();
-    let ran = prog
-        .test_run(&TestRun::new().data_in(&[0; 64]))
-        .ok()
-        .unwrap();
+    let prog = kernel.load(&ProgSpec::new(prog_type::XDP, &insns).maps(&maps)).unwrap();
+    let ran = prog.test_run(&TestRun::new().data_in(&[0; 64])).ok().unwrap();
     assert_eq!(ran.retval, 5);
     assert_eq!(map.lookup(&[0; 4], 0), Ok(vec![0, 0, 0, 0, 5, 0, 0, 0]));
 }
@@ -201,22 +169,14 @@ fn a_callback_needs_function_types() {
     let body = types.func("body", long, &[("i", int), ("ctx", ctx)]);
     let btf = kernel.load_btf(&types.blob()).unwrap();
     let mut asm = Asm::new();
-    asm.mov(R1, 5)
-        .func(R2, "body")
-        .mov(R3, 0)
-        .mov(R4, 0)
-        .call(181)
-        .exit();
+    asm.mov(R1, 5).func(R2, "body").mov(R3, 0).mov(R4, 0).call(181).exit();
     asm.label("body").mov(R0, 0).exit();
     let functions = [(0, main), (u32::try_from(asm.at("body")).unwrap(), body)];
     let insns = asm.build();
     let spec = ProgSpec::new(prog_type::XDP, &insns);
     assert!(kernel.load(&spec).is_err());
     let prog = kernel.load(&spec.func_info(&btf, &functions)).unwrap();
-    let ran = prog
-        .test_run(&TestRun::new().data_in(&[0; 64]))
-        .ok()
-        .unwrap();
+    let ran = prog.test_run(&TestRun::new().data_in(&[0; 64])).ok().unwrap();
     assert_eq!(ran.retval, 5);
 }
 
@@ -225,9 +185,7 @@ fn a_ring_gives_back_what_a_program_put_in() {
     let Some(kernel) = Kernel::for_test("ring buffer") else {
         return;
     };
-    let map = kernel
-        .create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, 4096))
-        .unwrap();
+    let map = kernel.create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, 4096)).unwrap();
     let insns = Asm::new()
         .st(DW, R10, -8, 0x1234)
         .map(R1, map.fd())
@@ -242,9 +200,7 @@ fn a_ring_gives_back_what_a_program_put_in() {
     let mut ring = RingReader::new(&map).unwrap();
     assert_eq!(ring.pop(), Next::Empty);
     for _ in 0..300 {
-        prog.test_run(&TestRun::new().data_in(&[0; 64]))
-            .ok()
-            .unwrap();
+        prog.test_run(&TestRun::new().data_in(&[0; 64])).ok().unwrap();
         assert_eq!(ring.pop(), Next::Record(0x1234_u64.to_ne_bytes().to_vec()));
     }
     assert_eq!(ring.pop(), Next::Empty);

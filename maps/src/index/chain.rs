@@ -104,15 +104,7 @@ impl Chains {
         let segment = HostSegment::anonymous(end as u64, &what).map_err(|_| Errno::ENOMEM)?;
         let pool = Pool::new(0, capacity);
         let spares = Pool::new(capacity, capacity + SPARES);
-        Ok(Self {
-            segment,
-            at,
-            buckets,
-            key_size,
-            key_words,
-            pool,
-            spares,
-        })
+        Ok(Self { segment, at, buckets, key_size, key_words, pool, spares })
     }
 
     /// The number of element ids, spares included: what values must have room for.
@@ -225,20 +217,12 @@ impl Chains {
         let bucket = hash & (self.buckets - 1);
         let locks = self.segment.cells32(self.at.locks, self.buckets as usize);
         let guard = WordGuard::take(&locks[bucket as usize]);
-        Locked {
-            chains: self,
-            hash,
-            bucket,
-            _guard: guard,
-        }
+        Locked { chains: self, hash, bucket, _guard: guard }
     }
 
     fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         debug_assert_eq!(bytes.len(), self.key_size);
-        Key {
-            bytes,
-            hash: hash(bytes),
-        }
+        Key { bytes, hash: hash(bytes) }
     }
 
     fn bucket(&self, key: &Key<'_>) -> u32 {
@@ -258,17 +242,13 @@ impl Chains {
     #[inline]
     fn record(&self, id: u32) -> &[AtomicU64] {
         let words = 2 + self.key_words;
-        self.segment
-            .cells64(self.at.records + id as usize * words * 8, words)
+        self.segment.cells64(self.at.records + id as usize * words * 8, words)
     }
 
     #[inline]
     fn key_equals(&self, record: &[AtomicU64], key: &Key<'_>) -> bool {
         let words = key.bytes.chunks(8).map(word);
-        record[2..]
-            .iter()
-            .zip(words)
-            .all(|(cell, word)| cell.load(Ordering::Relaxed) == word)
+        record[2..].iter().zip(words).all(|(cell, word)| cell.load(Ordering::Relaxed) == word)
     }
 }
 
@@ -284,10 +264,7 @@ pub(crate) struct Locked<'c> {
 impl Locked<'_> {
     /// Finds the element that has a key of this bucket.
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<u32> {
-        let key = Key {
-            bytes,
-            hash: self.hash,
-        };
+        let key = Key { bytes, hash: self.hash };
         let mut link = self.chains.head(self.bucket).load(Ordering::Relaxed);
         while let Some(id) = id_of(link) {
             let record = self.chains.record(id);
@@ -339,10 +316,7 @@ impl Locked<'_> {
             0 => END | self.bucket,
             link => link,
         };
-        record[0].store(
-            u64::from(self.hash) << 32 | u64::from(below),
-            Ordering::Relaxed,
-        );
+        record[0].store(u64::from(self.hash) << 32 | u64::from(below), Ordering::Relaxed);
         record[1].store(generation + 1, Ordering::Release);
         head.store(id + 1, Ordering::Release);
     }
@@ -387,11 +361,7 @@ impl Locked<'_> {
 }
 
 fn id_of(link: u32) -> Option<u32> {
-    if link & END == 0 {
-        link.checked_sub(1)
-    } else {
-        None
-    }
+    if link & END == 0 { link.checked_sub(1) } else { None }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is the link")]
@@ -455,11 +425,7 @@ mod tests {
             bucket.unlink(bucket.find(&bytes).expect("there"));
         }
         for key in 0..100u32 {
-            assert_eq!(
-                chains.find(&key.to_le_bytes()).is_some(),
-                key % 2 == 1,
-                "{key}"
-            );
+            assert_eq!(chains.find(&key.to_le_bytes()).is_some(), key % 2 == 1, "{key}");
         }
     }
 

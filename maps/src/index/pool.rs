@@ -27,11 +27,7 @@ pub(crate) struct Taken {
 impl Pool {
     /// The ids `start..end`, all free.
     pub(crate) fn new(start: u32, end: u32) -> Self {
-        Self {
-            top: AtomicU64::new(0),
-            fresh: AtomicU32::new(start),
-            end,
-        }
+        Self { top: AtomicU64::new(0), fresh: AtomicU32::new(start), end }
     }
 
     /// Takes an id; `None` when all are taken.
@@ -40,18 +36,13 @@ impl Pool {
         while let Some(id) = id_of(top) {
             let below = links[id as usize].load(Ordering::Relaxed);
             let new = changed(top) | u64::from(below);
-            match self
-                .top
-                .compare_exchange_weak(top, new, Ordering::Acquire, Ordering::Acquire)
-            {
+            match self.top.compare_exchange_weak(top, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(Taken { id, fresh: false }),
                 Err(now) => top = now,
             }
         }
         let next = |id: u32| (id < self.end).then(|| id + 1);
-        let taken = self
-            .fresh
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let taken = self.fresh.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         match taken {
             Ok(id) => Some(Taken { id, fresh: true }),
             // The stack may have filled since it was seen empty.
@@ -67,10 +58,7 @@ impl Pool {
             let below = u32::try_from(top & u64::from(u32::MAX)).expect("masked");
             links[id as usize].store(below, Ordering::Relaxed);
             let new = changed(top) | u64::from(id + 1);
-            match self
-                .top
-                .compare_exchange_weak(top, new, Ordering::Release, Ordering::Relaxed)
-            {
+            match self.top.compare_exchange_weak(top, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => top = now,
             }
@@ -79,9 +67,7 @@ impl Pool {
 }
 
 fn id_of(top: u64) -> Option<u32> {
-    u32::try_from(top & u64::from(u32::MAX))
-        .expect("masked")
-        .checked_sub(1)
+    u32::try_from(top & u64::from(u32::MAX)).expect("masked").checked_sub(1)
 }
 
 /// The upper half of the next value of `top`.
@@ -97,28 +83,13 @@ mod tests {
     fn every_id_is_taken_once_and_freed_ids_come_first() {
         let links: Vec<AtomicU32> = (0..4).map(|_| AtomicU32::new(0)).collect();
         let pool = Pool::new(1, 4);
-        let all: Vec<u32> = (0..3)
-            .filter_map(|_| pool.take(&links))
-            .map(|t| t.id)
-            .collect();
+        let all: Vec<u32> = (0..3).filter_map(|_| pool.take(&links)).map(|t| t.id).collect();
         assert_eq!(all, [1, 2, 3]);
         assert_eq!(pool.take(&links), None);
         pool.give(2, &links);
         pool.give(1, &links);
-        assert_eq!(
-            pool.take(&links),
-            Some(Taken {
-                id: 1,
-                fresh: false
-            })
-        );
-        assert_eq!(
-            pool.take(&links),
-            Some(Taken {
-                id: 2,
-                fresh: false
-            })
-        );
+        assert_eq!(pool.take(&links), Some(Taken { id: 1, fresh: false }));
+        assert_eq!(pool.take(&links), Some(Taken { id: 2, fresh: false }));
         assert_eq!(pool.take(&links), None);
     }
 

@@ -14,10 +14,7 @@ use crate::values::{Growth, Values};
 use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
-    check_flags(
-        def,
-        BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_INNER_MAP | BPF_F_ACCESS_MASK,
-    )?;
+    check_flags(def, BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_INNER_MAP | BPF_F_ACCESS_MASK)?;
     check_array(def)
 }
 

@@ -52,10 +52,7 @@ impl Map for ArrayOfMaps {
 
     #[inline]
     fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
-        let handle = self
-            .slots
-            .get(index_of(key) as usize)?
-            .load(Ordering::Acquire);
+        let handle = self.slots.get(index_of(key) as usize)?.load(Ordering::Acquire);
         (handle != 0).then(|| GuestPtr::new(handle))
     }
 

@@ -28,10 +28,7 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 /// Rules of all hash types (kernel `htab_map_alloc_check` and `htab_map_alloc`).
 pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
-    check_flags(
-        def,
-        BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK | BPF_F_ZERO_SEED,
-    )?;
+    check_flags(def, BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK | BPF_F_ZERO_SEED)?;
     let sizes = [
         ("max_entries", def.max_entries),
         ("key_size", def.key_size),
@@ -42,10 +39,7 @@ pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
     }
     let bytes = u64::from(def.key_size) + u64::from(def.value_size);
     rule(bytes < MOST_BYTES, Errno::E2BIG, || {
-        format!(
-            "key and value have {bytes} bytes; they may have {}",
-            MOST_BYTES - 1
-        )
+        format!("key and value have {bytes} bytes; they may have {}", MOST_BYTES - 1)
     })?;
     rule(def.max_entries <= 1 << 31, Errno::E2BIG, || {
         format!("max_entries may be 2^31, not {}", def.max_entries)
@@ -57,20 +51,12 @@ pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno
     let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
     let growth = growth(def);
     let values = Values::new(world, def, chains.ids(), 1, growth)?;
-    Ok(Arc::new(Hash {
-        core,
-        chains,
-        values,
-    }))
+    Ok(Arc::new(Hash { core, chains, values }))
 }
 
 /// Whether a map has room for all its elements from the start.
 pub(super) fn growth(def: &MapDef) -> Growth {
-    if def.flags & BPF_F_NO_PREALLOC == 0 {
-        Growth::Whole
-    } else {
-        Growth::Chunks
-    }
+    if def.flags & BPF_F_NO_PREALLOC == 0 { Growth::Whole } else { Growth::Chunks }
 }
 
 #[derive(Debug)]
@@ -149,9 +135,7 @@ pub(super) fn visit(chains: &Chains, cursor: &mut Cursor, key: &mut [u8]) -> Opt
         }
         let elements = chains.bucket_elements(cursor.next);
         cursor.next += 1;
-        cursor
-            .pending
-            .extend(elements.iter().rev().map(|e| (e.id, e.generation)));
+        cursor.pending.extend(elements.iter().rev().map(|e| (e.id, e.generation)));
     }
 }
 
@@ -178,9 +162,7 @@ pub(super) fn memory_usage(core: &Core, own: u64, count: u64) -> u64 {
 
 /// How many elements a hash holds, by walking it.
 pub(super) fn count(chains: &Chains) -> u64 {
-    (0..chains.buckets())
-        .map(|bucket| chains.bucket_elements(bucket).len() as u64)
-        .sum()
+    (0..chains.buckets()).map(|bucket| chains.bucket_elements(bucket).len() as u64).sum()
 }
 
 impl Map for Hash {

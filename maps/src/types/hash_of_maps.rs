@@ -29,12 +29,7 @@ pub(super) fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errn
     let what = format!("the handles of map `{}`", def.name);
     let handles = HostSegment::anonymous(u64::from(chains.ids()) * 4, &what);
     let handles = handles.map_err(|_| Errno::ENOMEM)?;
-    Ok(Arc::new(HashOfMaps {
-        core,
-        chains,
-        handles,
-        kept: Mutex::default(),
-    }))
+    Ok(Arc::new(HashOfMaps { core, chains, handles, kept: Mutex::default() }))
 }
 
 #[derive(Debug)]
@@ -85,10 +80,7 @@ impl Map for HashOfMaps {
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
         let bucket = self.chains.lock(key);
         let id = bucket.find(key).ok_or(Errno::ENOENT)?;
-        let inner = lock(&self.kept)
-            .get(&id)
-            .map(|map| map.core().id())
-            .ok_or(Errno::ENOENT)?;
+        let inner = lock(&self.kept).get(&id).map(|map| map.core().id()).ok_or(Errno::ENOENT)?;
         out.copy_from_slice(&inner.to_le_bytes());
         Ok(())
     }
@@ -106,8 +98,7 @@ impl Map for HashOfMaps {
             Some(_) => bucket.take_spare().id,
             None => bucket.take().ok_or(Errno::E2BIG)?.id,
         };
-        self.handle(id)
-            .store(map.core().handle().offset(), Ordering::Relaxed);
+        self.handle(id).store(map.core().handle().offset(), Ordering::Relaxed);
         let mut kept = lock(&self.kept);
         let _none = kept.insert(id, map);
         bucket.link(id, key);

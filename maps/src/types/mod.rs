@@ -45,14 +45,7 @@ pub(crate) fn rule(
     errno: Errno,
     rule: impl FnOnce() -> String,
 ) -> Result<(), Refusal> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Refusal {
-            errno,
-            rule: rule(),
-        })
-    }
+    if holds { Ok(()) } else { Err(Refusal { errno, rule: rule() }) }
 }
 
 macro_rules! map_types {
@@ -187,10 +180,7 @@ impl fmt::Display for MapType {
 /// with the name of what skep does not have.
 pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateError> {
     let Some(map_type) = MapType::from_id(def.map_type) else {
-        return Err(CreateError::UnknownType {
-            map: def.name.clone(),
-            map_type: def.map_type,
-        });
+        return Err(CreateError::UnknownType { map: def.name.clone(), map_type: def.map_type });
     };
     let refused = |refusal: Refusal| CreateError::Refused {
         map: def.name.clone(),
@@ -200,20 +190,13 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     let Some((check, make)) = map_type.row().implementation else {
         let what = format!("map type {map_type}");
-        return Err(CreateError::Unsupported {
-            map: def.name.clone(),
-            what,
-        });
+        return Err(CreateError::Unsupported { map: def.name.clone(), what });
     };
     check_common(world, def, map_type).map_err(refused)?;
     check(world, def).map_err(refused)?;
     check_supported(def)?;
-    let failed = |errno| {
-        refused(Refusal {
-            errno,
-            rule: "there is no room for its elements".to_owned(),
-        })
-    };
+    let failed =
+        |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
     let core = Core::new(world, map_type, def.clone()).map_err(failed)?;
     let map = make(world, core).map_err(failed)?;
     world.register(&map);
@@ -231,23 +214,15 @@ fn check_common(world: &World, def: &MapDef, map_type: MapType) -> Result<(), Re
     rule(!both(BPF_F_RDONLY, BPF_F_WRONLY), Errno::EINVAL, || {
         "BPF_F_RDONLY and BPF_F_WRONLY exclude each other".to_owned()
     })?;
-    rule(
-        !both(BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG),
-        Errno::EINVAL,
-        || "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other".to_owned(),
-    )?;
+    rule(!both(BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG), Errno::EINVAL, || {
+        "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other".to_owned()
+    })?;
     let numa = def.flags & crate::flags::BPF_F_NUMA_NODE != 0;
     rule(!numa || def.numa_node == 0, Errno::EINVAL, || {
-        format!(
-            "NUMA node {} is not online; there is node 0 only",
-            def.numa_node
-        )
+        format!("NUMA node {} is not online; there is node 0 only", def.numa_node)
     })?;
     for field in &def.special {
-        let inside = field
-            .offset
-            .checked_add(field.size)
-            .is_some_and(|e| e <= def.value_size);
+        let inside = field.offset.checked_add(field.size).is_some_and(|e| e <= def.value_size);
         rule(inside, Errno::EINVAL, || {
             format!("a {:?} field reaches beyond the value", field.kind)
         })?;
@@ -280,9 +255,7 @@ fn check_special(
         }
         _ => true,
     };
-    rule(in_type, Errno::EOPNOTSUPP, || {
-        format!("this type cannot hold a {kind:?}")
-    })?;
+    rule(in_type, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))?;
     let access = def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0;
     rule(access, Errno::EACCES, || {
         format!("a {kind:?} needs programs that may both read and write")
@@ -291,20 +264,11 @@ fn check_special(
 
 /// What skep does not have yet, though the kernel would make the map.
 fn check_supported(def: &MapDef) -> Result<(), CreateError> {
-    let unsupported = |what: String| {
-        Err(CreateError::Unsupported {
-            map: def.name.clone(),
-            what,
-        })
-    };
+    let unsupported = |what: String| Err(CreateError::Unsupported { map: def.name.clone(), what });
     if def.flags & BPF_F_WRONLY_PROG != 0 {
         return unsupported("BPF_F_WRONLY_PROG".to_owned());
     }
-    match def
-        .special
-        .iter()
-        .find(|field| field.kind != crate::SpecialKind::SpinLock)
-    {
+    match def.special.iter().find(|field| field.kind != crate::SpecialKind::SpinLock) {
         Some(field) => unsupported(format!("{:?} field in its values", field.kind)),
         None => Ok(()),
     }
@@ -313,27 +277,19 @@ fn check_supported(def: &MapDef) -> Result<(), CreateError> {
 /// Flags outside `known` are refused.
 pub(crate) fn check_flags(def: &MapDef, known: u32) -> Result<(), Refusal> {
     let unknown = def.flags & !known;
-    rule(unknown == 0, Errno::EINVAL, || {
-        format!("flags {unknown:#x} do not exist for this type")
-    })
+    rule(unknown == 0, Errno::EINVAL, || format!("flags {unknown:#x} do not exist for this type"))
 }
 
 /// Rules of all array types (kernel `array_map_alloc_check`).
 pub(crate) fn check_array(def: &MapDef) -> Result<(), Refusal> {
-    rule(def.max_entries > 0, Errno::EINVAL, || {
-        "max_entries must not be 0".to_owned()
-    })?;
+    rule(def.max_entries > 0, Errno::EINVAL, || "max_entries must not be 0".to_owned())?;
     rule(def.key_size == 4, Errno::EINVAL, || {
         format!("the key of an array is 4 bytes, not {}", def.key_size)
     })?;
-    rule(def.value_size > 0, Errno::EINVAL, || {
-        "value_size must not be 0".to_owned()
-    })?;
-    rule(
-        def.value_size <= i32::MAX.cast_unsigned(),
-        Errno::E2BIG,
-        || format!("a value of {} bytes is too big", def.value_size),
-    )
+    rule(def.value_size > 0, Errno::EINVAL, || "value_size must not be 0".to_owned())?;
+    rule(def.value_size <= i32::MAX.cast_unsigned(), Errno::E2BIG, || {
+        format!("a value of {} bytes is too big", def.value_size)
+    })
 }
 
 /// Rules of the arrays that hold handles (kernel `fd_array_map_alloc_check`).
@@ -341,11 +297,9 @@ pub(crate) fn check_handle_array(def: &MapDef) -> Result<(), Refusal> {
     rule(def.value_size == 4, Errno::EINVAL, || {
         format!("the value of this type is 4 bytes, not {}", def.value_size)
     })?;
-    rule(
-        def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0,
-        Errno::EINVAL,
-        || "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG do not exist for this type".to_owned(),
-    )?;
+    rule(def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0, Errno::EINVAL, || {
+        "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG do not exist for this type".to_owned()
+    })?;
     check_flags(def, crate::flags::BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK)?;
     check_array(def)
 }

@@ -16,9 +16,7 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     // Per-CPU memory has no NUMA node of its own; the kernel lets the flag through to
     // the check that refuses a node.
     let numa = def.flags & crate::flags::BPF_F_NUMA_NODE == 0;
-    rule(numa, Errno::EINVAL, || {
-        "BPF_F_NUMA_NODE does not go with per-CPU values".to_owned()
-    })?;
+    rule(numa, Errno::EINVAL, || "BPF_F_NUMA_NODE does not go with per-CPU values".to_owned())?;
     check_flags(def, BPF_F_ACCESS_MASK)?;
     check_array(def)?;
     percpu::check_value_size(def)
@@ -50,10 +48,7 @@ impl Map for PercpuArray {
 
     fn allows(&self, op: ProgramOp) -> bool {
         use ProgramOp as Op;
-        matches!(
-            op,
-            Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach
-        )
+        matches!(op, Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach)
     }
 
     #[inline]

@@ -27,11 +27,7 @@ pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno
     let def = core.def();
     let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
     let values = Values::new(world, def, chains.ids(), world.cpus(), growth(def))?;
-    Ok(Arc::new(PercpuHash {
-        core,
-        chains,
-        values,
-    }))
+    Ok(Arc::new(PercpuHash { core, chains, values }))
 }
 
 #[derive(Debug)]
@@ -93,10 +89,7 @@ impl Map for PercpuHash {
 
     fn allows(&self, op: ProgramOp) -> bool {
         use ProgramOp as Op;
-        matches!(
-            op,
-            Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach
-        )
+        matches!(op, Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach)
     }
 
     #[inline]

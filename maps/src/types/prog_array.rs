@@ -16,12 +16,7 @@ pub(super) fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errn
     let max = core.def().max_entries;
     let slots = (0..max).map(|_| AtomicU32::new(0)).collect();
     let kept = Mutex::new((0..max).map(|_| None).collect());
-    Ok(Arc::new(ProgArray {
-        core,
-        slots,
-        kept,
-        kind: OnceLock::new(),
-    }))
+    Ok(Arc::new(ProgArray { core, slots, kept, kind: OnceLock::new() }))
 }
 
 /// A map of programs.
@@ -52,11 +47,7 @@ impl ProgArray {
     ///
     /// `EINVAL` when the array belongs to another kind.
     pub fn claim(&self, kind: u32) -> Result<(), Errno> {
-        if *self.kind.get_or_init(|| kind) == kind {
-            Ok(())
-        } else {
-            Err(Errno::EINVAL)
-        }
+        if *self.kind.get_or_init(|| kind) == kind { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
     fn set(&self, index: u32, program: Option<ProgramRef>) -> Option<ProgramRef> {

@@ -39,15 +39,11 @@ const PAGE: u32 = 4096;
 pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
     let no_sizes = def.key_size == 0 && def.value_size == 0;
-    rule(no_sizes, Errno::EINVAL, || {
-        "a ring buffer has no key and no value size".to_owned()
-    })?;
+    rule(no_sizes, Errno::EINVAL, || "a ring buffer has no key and no value size".to_owned())?;
     let size = def.max_entries;
-    rule(
-        size.is_power_of_two() && size.is_multiple_of(PAGE),
-        Errno::EINVAL,
-        || format!("its size must be a power of two of whole pages, not {size} bytes"),
-    )
+    rule(size.is_power_of_two() && size.is_multiple_of(PAGE), Errno::EINVAL, || {
+        format!("its size must be a power of two of whole pages, not {size} bytes")
+    })
 }
 
 pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
@@ -143,11 +139,7 @@ impl RingBuf {
             return None;
         }
         let size = u32::try_from(size).expect("checked against MOST");
-        let record = Record {
-            ptr: self.data_at(producer),
-            size,
-            pos: producer,
-        };
+        let record = Record { ptr: self.data_at(producer), size, pos: producer };
         self.header(producer).store(size | BUSY, Ordering::Relaxed);
         // The kernel keeps the distance to its own structure here, in pages; it means
         // nothing to consumers.
@@ -178,8 +170,7 @@ impl RingBuf {
     pub fn commit(&self, record: Record, discard: bool, flags: u64) {
         self.open(record, Access::None);
         let discard = if discard { DISCARD } else { 0 };
-        self.header(record.pos)
-            .swap(record.size | discard, Ordering::AcqRel);
+        self.header(record.pos).swap(record.size | discard, Ordering::AcqRel);
         let consumer = self.consumer.load(Ordering::Acquire);
         let caught_up = consumer == record.pos && flags & BPF_RB_NO_WAKEUP == 0;
         if flags & BPF_RB_FORCE_WAKEUP != 0 || caught_up {
@@ -294,8 +285,7 @@ impl RingBuf {
     }
 
     fn record_data(&self, pos: u64, header: u32) -> GuestSlice<'_> {
-        self.data
-            .part(self.offset(pos) + HEADER, header & !(BUSY | DISCARD))
+        self.data.part(self.offset(pos) + HEADER, header & !(BUSY | DISCARD))
     }
 
     fn open(&self, record: Record, access: Access) {

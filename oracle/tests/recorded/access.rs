@@ -77,11 +77,7 @@ fn within(kernel: &Kernel, record: &mut Record, ty: Type, kind: Kind, (name, at,
             taken.push(format!("{offset}:{size}"));
         }
     }
-    let taken = if taken.is_empty() {
-        "-".to_owned()
-    } else {
-        taken.join(",")
-    };
+    let taken = if taken.is_empty() { "-".to_owned() } else { taken.join(",") };
     record.case(&format!("{} {} {name}", ty.name, kind.name()), &taken);
 }
 
@@ -99,11 +95,7 @@ fn across(kernel: &Kernel, record: &mut Record, ty: Type, kind: Kind) {
             }
         }
     }
-    let taken = if taken.is_empty() {
-        "-".to_owned()
-    } else {
-        taken.join(",")
-    };
+    let taken = if taken.is_empty() { "-".to_owned() } else { taken.join(",") };
     record.case(&format!("{} {} across", ty.name, kind.name()), &taken);
 }
 
@@ -117,13 +109,8 @@ fn refusals(kernel: &Kernel, record: &mut Record, ty: Type) {
         (Kind::Read, 24, 8),
         (Kind::Read, 0, 8),
     ] {
-        let answer = load(kernel, ty, kind, at, size)
-            .err()
-            .unwrap_or_else(|| "taken".to_owned());
-        record.case(
-            &format!("{} {} at={at} size={size}", ty.name, kind.name()),
-            &answer,
-        );
+        let answer = load(kernel, ty, kind, at, size).err().unwrap_or_else(|| "taken".to_owned());
+        record.case(&format!("{} {} at={at} size={size}", ty.name, kind.name()), &answer);
     }
     let body = |asm: &mut Asm| {
         asm.mov(R1, 0).atomic(W, R6, 8, R1, 0);

@@ -78,14 +78,7 @@ fn skb_load_bytes() {
 }
 
 fn pairs() -> Vec<(i32, i32)> {
-    let mut pairs = vec![
-        (0, 0),
-        (i32::MAX, 1),
-        (i32::MIN, 1),
-        (-1, 1),
-        (-14, 1),
-        (-14, 14),
-    ];
+    let mut pairs = vec![(0, 0), (i32::MAX, 1), (i32::MIN, 1), (-1, 1), (-14, 1), (-14, 14)];
     for offset in [0, 1, 49, 50, 51, 63, 64, 65, 0xffff, 0x10000] {
         for len in [1, 2, 49, 50, 51, 63, 64, 65] {
             pairs.push((offset, len));
@@ -96,22 +89,14 @@ fn pairs() -> Vec<(i32, i32)> {
 
 fn load(kernel: &Kernel, record: &mut Record, ty: Type, offset: i32, len: i32, start: Option<i32>) {
     let body = |asm: &mut Asm| {
-        asm.mov_reg(R1, R6)
-            .mov(R2, offset)
-            .mov_reg(R3, R7)
-            .alu64(ADD, R3, 8)
-            .mov(R4, len);
+        asm.mov_reg(R1, R6).mov(R2, offset).mov_reg(R3, R7).alu64(ADD, R3, 8).mov(R4, len);
         match start {
             None => asm.call(SKB_LOAD_BYTES),
             Some(start) => asm.mov(R5, start).call(SKB_LOAD_BYTES_RELATIVE),
         };
         asm.stx(DW, R7, 0, R0);
     };
-    let name = if start.is_some() {
-        "skb_load_bytes_relative"
-    } else {
-        "skb_load_bytes"
-    };
+    let name = if start.is_some() { "skb_load_bytes_relative" } else { "skb_load_bytes" };
     let start = start.map_or(String::new(), |start| format!(" start={start}"));
     let question = format!("{} {name} offset={offset} len={len}{start}", ty.name);
     let Ok(probe) = Probe::new(kernel, ty, body) else {
@@ -119,10 +104,7 @@ fn load(kernel: &Kernel, record: &mut Record, ty: Type, offset: i32, len: i32, s
     };
     let (_, words) = probe.run(&TestRun::new().data_in(&counting(64)));
     let byte = words[1].to_le_bytes()[0];
-    record.case(
-        &question,
-        &format!("{} byte={byte:02x}", returned(words[0])),
-    );
+    record.case(&question, &format!("{} byte={byte:02x}", returned(words[0])));
 }
 
 /// What a sequence of adjustments answers.
@@ -148,11 +130,7 @@ fn limits(
         let (mut good, mut bad) = (0, 8192);
         while bad - good > 1 {
             let middle = i32::midpoint(good, bad);
-            if works(4 * sign * middle) {
-                good = middle
-            } else {
-                bad = middle
-            }
+            if works(4 * sign * middle) { good = middle } else { bad = middle }
         }
         let edge = 4 * sign * good;
         for delta in edge.min(edge + 4 * sign)..=edge.max(edge + 4 * sign) {
@@ -165,10 +143,7 @@ fn limits(
 }
 
 fn adjust(kernel: &Kernel, record: &mut Record, calls: &[(&str, i32)], data_in: usize) {
-    let steps: Vec<String> = calls
-        .iter()
-        .map(|(name, delta)| format!("{name}:{delta}"))
-        .collect();
+    let steps: Vec<String> = calls.iter().map(|(name, delta)| format!("{name}:{delta}")).collect();
     let question = format!("xdp data_in={data_in} {}", steps.join(" "));
     record.case(&question, &run(kernel, calls, data_in).text);
 }
@@ -181,18 +156,11 @@ fn run(kernel: &Kernel, calls: &[(&str, i32)], data_in: usize) -> Adjusted {
                 "tail" => XDP_ADJUST_TAIL,
                 _ => XDP_ADJUST_META,
             };
-            asm.mov_reg(R1, R6)
-                .mov(R2, delta)
-                .call(helper)
-                .stx(DW, R7, 0, R0);
+            asm.mov_reg(R1, R6).mov(R2, delta).call(helper).stx(DW, R7, 0, R0);
         }
         asm.ldx(W, R1, R6, 0).ldx(W, R2, R6, 4).ldx(W, R3, R6, 8);
-        asm.mov_reg(R4, R2)
-            .alu64_reg(SUB, R4, R1)
-            .stx(DW, R7, 8, R4);
-        asm.mov_reg(R4, R1)
-            .alu64_reg(SUB, R4, R3)
-            .stx(DW, R7, 16, R4);
+        asm.mov_reg(R4, R2).alu64_reg(SUB, R4, R1).stx(DW, R7, 8, R4);
+        asm.mov_reg(R4, R1).alu64_reg(SUB, R4, R3).stx(DW, R7, 16, R4);
     };
     let probe = Probe::new(kernel, XDP, body).unwrap();
     let data = counting(data_in);
@@ -204,8 +172,5 @@ fn run(kernel: &Kernel, calls: &[(&str, i32)], data_in: usize) -> Adjusted {
         words[1],
         words[2]
     );
-    Adjusted {
-        returned: words[0],
-        text,
-    }
+    Adjusted { returned: words[0], text }
 }

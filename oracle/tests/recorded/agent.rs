@@ -38,19 +38,11 @@ pub(crate) enum Answer {
 impl Agent {
     /// A program that calls `helper` on `map`; the verifier may refuse it.
     pub(crate) fn new(kernel: &Kernel, map: &Map, helper: i32) -> Result<Self, Rejection> {
-        let desk = kernel
-            .create_map(&MapSpec::new(map_type::ARRAY, 4, DESK, 1))
-            .unwrap();
+        let desk = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, DESK, 1)).unwrap();
         let finds = matches!(helper, LOOKUP | LOOKUP_PERCPU);
-        let of_maps = matches!(
-            map.info().map_type,
-            map_type::ARRAY_OF_MAPS | map_type::HASH_OF_MAPS
-        );
-        let value_size = if of_maps {
-            8
-        } else {
-            map.info().value_size as usize
-        };
+        let of_maps =
+            matches!(map.info().map_type, map_type::ARRAY_OF_MAPS | map_type::HASH_OF_MAPS);
+        let value_size = if of_maps { 8 } else { map.info().value_size as usize };
         let mut asm = Asm::new();
         asm.map(R1, map.fd()).map_value(R2, desk.fd(), KEY);
         asm.map_value(R6, desk.fd(), NUMBER).ldx(DW, R6, R6, 0);
@@ -63,10 +55,7 @@ impl Agent {
         if finds {
             asm.st(DW, R7, 0, 0).jmp(JEQ, R0, 0, "end").st(DW, R7, 0, 1);
             if of_maps {
-                asm.mov_reg(R1, R0)
-                    .st(W, R10, -4, 0)
-                    .mov_reg(R2, R10)
-                    .alu64(ADD, R2, -4);
+                asm.mov_reg(R1, R0).st(W, R10, -4, 0).mov_reg(R2, R10).alu64(ADD, R2, -4);
                 asm.call(LOOKUP).jmp(JEQ, R0, 0, "end");
             }
             asm.map_value(R7, desk.fd(), FOUND);
@@ -81,12 +70,7 @@ impl Agent {
         }
         let insns = asm.label("end").mov(R0, 0).exit().build();
         let prog = kernel.load(&ProgSpec::new(prog_type::SCHED_CLS, &insns))?;
-        Ok(Self {
-            prog,
-            desk,
-            value_size,
-            finds,
-        })
+        Ok(Self { prog, desk, value_size, finds })
     }
 
     /// Calls the helper: `number` is the flags of an update, the CPU of a lookup.
@@ -99,10 +83,7 @@ impl Agent {
         put(VALUE, value);
         put(NUMBER, &number.to_ne_bytes());
         self.desk.update(&[0; 4], &desk, 0).unwrap();
-        self.prog
-            .test_run(&TestRun::new().data_in(&counting(64)))
-            .ok()
-            .unwrap();
+        self.prog.test_run(&TestRun::new().data_in(&counting(64))).ok().unwrap();
         let desk = self.desk.lookup(&[0; 4], 0).unwrap();
         let at = RETURNED as usize;
         let returned = i64::from_ne_bytes(desk[at..at + 8].try_into().unwrap());

@@ -62,11 +62,7 @@ fn arithmetic() {
                     let shift = matches!(op, LSH | RSH | ARSH);
                     let operands = if shift { &SHIFTS[..] } else { &EDGES[..] };
                     registers(kernel, record, &name, class | REG | op, off, operands);
-                    let small = if width == "64" {
-                        &SHIFTS[..7]
-                    } else {
-                        &SHIFTS[..4]
-                    };
+                    let small = if width == "64" { &SHIFTS[..7] } else { &SHIFTS[..4] };
                     let small: Vec<i64> = small
                         .iter()
                         .copied()
@@ -131,9 +127,7 @@ fn atomics() {
                     record.note(&name);
                     let body = |asm: &mut Asm| {
                         asm.ldx(DW, R1, R7, 8).ldx(DW, R0, R7, 16);
-                        asm.atomic(size, R7, 0, R1, op)
-                            .stx(DW, R7, 24, R1)
-                            .stx(DW, R7, 32, R0);
+                        asm.atomic(size, R7, 0, R1, op).stx(DW, R7, 24, R1).stx(DW, R7, 32, R0);
                     };
                     let probe = Probe::new(kernel, SCHED_CLS, body).unwrap();
                     for (memory, src) in pairs() {
@@ -176,11 +170,7 @@ fn line(record: &mut Record, question: &str, results: &[i64]) {
 }
 
 fn list(operands: &[i64]) -> String {
-    operands
-        .iter()
-        .map(|b| format!("{b:x}"))
-        .collect::<Vec<_>>()
-        .join(",")
+    operands.iter().map(|b| format!("{b:x}")).collect::<Vec<_>>().join(",")
 }
 
 fn registers(kernel: &Kernel, record: &mut Record, name: &str, code: u8, off: i16, bs: &[i64]) {
@@ -191,11 +181,7 @@ fn registers(kernel: &Kernel, record: &mut Record, name: &str, code: u8, off: i1
     let probe = Probe::new(kernel, SCHED_CLS, body).unwrap();
     for a in EDGES {
         let results: Vec<i64> = bs.iter().map(|&b| probe.run_on(&[a, b])[2]).collect();
-        line(
-            record,
-            &format!("{name} reg a={a:x} b={}", list(bs)),
-            &results,
-        );
+        line(record, &format!("{name} reg a={a:x} b={}", list(bs)), &results);
     }
 }
 
@@ -205,28 +191,21 @@ fn immediates(kernel: &Kernel, record: &mut Record, name: &str, code: u8, off: i
         .map(|&b| {
             let body = |asm: &mut Asm| {
                 asm.ldx(DW, R1, R7, 0);
-                asm.insn(code, R1, 0, off, i32::try_from(b).unwrap())
-                    .stx(DW, R7, 16, R1);
+                asm.insn(code, R1, 0, off, i32::try_from(b).unwrap()).stx(DW, R7, 16, R1);
             };
             Probe::new(kernel, SCHED_CLS, body).unwrap()
         })
         .collect();
     for a in EDGES {
         let results: Vec<i64> = probes.iter().map(|probe| probe.run_on(&[a])[2]).collect();
-        line(
-            record,
-            &format!("{name} imm a={a:x} b={}", list(bs)),
-            &results,
-        );
+        line(record, &format!("{name} imm a={a:x} b={}", list(bs)), &results);
     }
 }
 
 fn single(kernel: &Kernel, record: &mut Record, name: &str, insn: (u8, u8, u8, i16, i32)) {
     let (code, dst, src, off, imm) = insn;
     let body = |asm: &mut Asm| {
-        asm.ldx(DW, R1, R7, 0)
-            .insn(code, dst, src, off, imm)
-            .stx(DW, R7, 16, R1);
+        asm.ldx(DW, R1, R7, 0).insn(code, dst, src, off, imm).stx(DW, R7, 16, R1);
     };
     let probe = Probe::new(kernel, SCHED_CLS, body).unwrap();
     let results: Vec<i64> = EDGES.iter().map(|&a| probe.run_on(&[a])[2]).collect();

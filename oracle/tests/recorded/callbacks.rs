@@ -72,23 +72,10 @@ fn for_each() {
             ];
             for (name, map_type) in types {
                 record.note(name);
-                for (put, stop, flags) in [
-                    (0, 0, 0),
-                    (1, 0, 0),
-                    (3, 0, 0),
-                    (3, 1, 0),
-                    (3, 2, 0),
-                    (3, 0, 1),
-                ] {
-                    each_case(
-                        kernel,
-                        record,
-                        (name, map_type),
-                        put,
-                        stop,
-                        flags,
-                        Body::Visits,
-                    );
+                for (put, stop, flags) in
+                    [(0, 0, 0), (1, 0, 0), (3, 0, 0), (3, 1, 0), (3, 2, 0), (3, 0, 1)]
+                {
+                    each_case(kernel, record, (name, map_type), put, stop, flags, Body::Visits);
                 }
                 let hash = matches!(name, "hash" | "percpu_hash" | "lru_hash");
                 if hash {
@@ -124,18 +111,11 @@ fn run(kernel: &Kernel, asm: &Asm, out: &Map, parameters: usize) -> Result<Vec<i
     let run = || prog.test_run(&TestRun::new().data_in(&data)).ok().unwrap();
     kernel.on_cpu(0, run).unwrap();
     let value = out.lookup(&[0; 4], 0).unwrap();
-    Ok(value
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|&word| i64::from_ne_bytes(word))
-        .collect())
+    Ok(value.as_chunks::<8>().0.iter().map(|&word| i64::from_ne_bytes(word)).collect())
 }
 
 fn answers(kernel: &Kernel) -> Map {
-    kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, 256, 1))
-        .unwrap()
+    kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 256, 1)).unwrap()
 }
 
 fn loop_case(kernel: &Kernel, record: &mut Record, nr: u64, stop: i32, result: i32, flags: u64) {
@@ -169,34 +149,15 @@ fn loop_call(
         Call::Real => asm.map_value(R4, out.fd(), 248).ldx(DW, R4, R4, 0),
     };
     asm.lddw(R1, nr).func(R2, "body").mov(R3, 0).call(LOOP);
-    asm.map_value(R7, out.fd(), 0)
-        .stx(DW, R7, 0, R0)
-        .mov(R0, 0)
-        .exit();
+    asm.map_value(R7, out.fd(), 0).stx(DW, R7, 0, R0).mov(R0, 0).exit();
     asm.label("body").map_value(R2, out.fd(), 0);
-    asm.ldx(DW, R3, R2, 8)
-        .alu64(ADD, R3, 1)
-        .stx(DW, R2, 8, R3)
-        .stx(DW, R2, 16, R1);
-    asm.mov(R0, 0)
-        .jmp32(JNE, R1, stop, "on")
-        .mov(R0, result)
-        .label("on")
-        .exit();
+    asm.ldx(DW, R3, R2, 8).alu64(ADD, R3, 1).stx(DW, R2, 8, R3).stx(DW, R2, 16, R1);
+    asm.mov(R0, 0).jmp32(JNE, R1, stop, "on").mov(R0, result).label("on").exit();
     let answer = match run(kernel, &asm, &out, 2) {
         Err(_) => "refused".to_owned(),
-        Ok(words) => format!(
-            "{} calls={} last={}",
-            returned(words[0]),
-            words[1],
-            words[2]
-        ),
+        Ok(words) => format!("{} calls={} last={}", returned(words[0]), words[1], words[2]),
     };
-    let call = if call == Call::Real {
-        " flags-from=map"
-    } else {
-        ""
-    };
+    let call = if call == Call::Real { " flags-from=map" } else { "" };
     let mut question = format!("loop nr={nr} flags={flags:#x}{call}");
     if stop >= 0 {
         question += &format!(" stop={stop}:{result}");
@@ -225,46 +186,25 @@ fn each_case(
     let plain = key_size == 4 && value_size == 8;
     for key in (0..put).filter(|_| plain) {
         let byte = u8::try_from(key).unwrap() * 0x11 + 0x11;
-        map.update(&key.to_ne_bytes(), &vec![byte; map.value_len()], 0)
-            .unwrap();
+        map.update(&key.to_ne_bytes(), &vec![byte; map.value_len()], 0).unwrap();
     }
 
     let out = answers(kernel);
     let mut asm = Asm::new();
-    asm.map(R1, map.fd())
-        .func(R2, "body")
-        .mov(R3, 0)
-        .lddw(R4, flags)
-        .call(FOR_EACH);
-    asm.map_value(R7, out.fd(), 0)
-        .stx(DW, R7, 0, R0)
-        .mov(R0, 0)
-        .exit();
+    asm.map(R1, map.fd()).func(R2, "body").mov(R3, 0).lddw(R4, flags).call(FOR_EACH);
+    asm.map_value(R7, out.fd(), 0).stx(DW, R7, 0, R0).mov(R0, 0).exit();
     // Word 1 counts the calls; call n writes its key and value to words 2n and 2n+1.
-    asm.label("body")
-        .map_value(R4, out.fd(), 0)
-        .ldx(DW, R5, R4, 8)
-        .alu64(ADD, R5, 1);
-    asm.stx(DW, R4, 8, R5)
-        .mov_reg(R0, R5)
-        .alu64(AND, R5, 7)
-        .alu64(LSH, R5, 4);
+    asm.label("body").map_value(R4, out.fd(), 0).ldx(DW, R5, R4, 8).alu64(ADD, R5, 1);
+    asm.stx(DW, R4, 8, R5).mov_reg(R0, R5).alu64(AND, R5, 7).alu64(LSH, R5, 4);
     asm.alu64_reg(ADD, R4, R5).mov_reg(R6, R0);
     if plain {
-        asm.ldx(W, R5, R2, 0)
-            .stx(DW, R4, 0, R5)
-            .ldx(DW, R5, R3, 0)
-            .stx(DW, R4, 8, R5);
+        asm.ldx(W, R5, R2, 0).stx(DW, R4, 0, R5).ldx(DW, R5, R3, 0).stx(DW, R4, 8, R5);
     }
     if does == Body::Deletes {
         asm.ldx(W, R5, R2, 0).stx(W, R10, -4, R5);
         asm.mov_reg(R2, R10).alu64(ADD, R2, -4).call(3);
     }
-    asm.mov(R0, 0)
-        .jmp(JNE, R6, stop, "on")
-        .mov(R0, 1)
-        .label("on")
-        .exit();
+    asm.mov(R0, 0).jmp(JNE, R6, stop, "on").mov(R0, 1).label("on").exit();
     let answer = match run(kernel, &asm, &out, 4) {
         Err(_) => "refused".to_owned(),
         Ok(words) => {
@@ -278,11 +218,7 @@ fn each_case(
                 calls = vec![format!("{} of {put}", calls.len())];
             }
             calls.sort();
-            let calls = if calls.is_empty() {
-                "-".to_owned()
-            } else {
-                calls.join(",")
-            };
+            let calls = if calls.is_empty() { "-".to_owned() } else { calls.join(",") };
             let mut answer = format!("{} calls={calls}", returned(words[0]));
             if does == Body::Deletes {
                 answer += &format!(" left={}", map.keys().unwrap().len());

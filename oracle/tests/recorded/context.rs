@@ -58,9 +58,7 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
         packet
     };
     let mut ipv4 = ethernet(2, 0x0800);
-    ipv4.extend([
-        0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ]);
+    ipv4.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
     ipv4.extend([0x30, 0x39, 0, 53, 0, 8, 0, 0]);
     let mut ipv6 = ethernet(2, 0x86dd);
     ipv6.extend([0x60, 0, 0, 0, 0, 8, 17, 64]);
@@ -188,18 +186,7 @@ fn skb_fields_in(kernel: &Kernel, record: &mut Record, ty: Type) {
 fn values((name, _, size): Field) -> Vec<u64> {
     match name {
         "ifindex" | "ingress_ifindex" => vec![1, 0x7fff_ffff],
-        "wire_len" => vec![
-            1,
-            13,
-            14,
-            41,
-            42,
-            43,
-            0xffff,
-            0x10000,
-            0x7fff_ffff,
-            0xffff_ffff,
-        ],
+        "wire_len" => vec![1, 13, 14, 41, 42, 43, 0xffff, 0x10000, 0x7fff_ffff, 0xffff_ffff],
         "gso_segs" => vec![1, 0xffff, 0x10000],
         "gso_size" => vec![1, 0xffff, 0x10000],
         "queue_mapping" => vec![1, 0xffff, 0x10000],
@@ -224,21 +211,7 @@ fn sizes_in(kernel: &Kernel, record: &mut Record, ty: Type, full: usize) {
         }
         ctx
     };
-    for size in [
-        0,
-        1,
-        4,
-        8,
-        11,
-        12,
-        16,
-        full - 1,
-        full,
-        full + 1,
-        full + 8,
-        4096,
-        4097,
-    ] {
+    for size in [0, 1, 4, 8, 11, 12, 16, full - 1, full, full + 1, full + 8, 4096, 4097] {
         for last in [0, 1] {
             if last == 1 && size <= full {
                 continue;
@@ -303,20 +276,14 @@ fn xdp_in(kernel: &Kernel, record: &mut Record) {
         xdp_case(record, &probe, &packet, *fields);
     }
     let long = counting(512);
-    for meta in [
-        128, 196, 212, 214, 215, 216, 217, 220, 224, 228, 252, 256, 260,
-    ] {
+    for meta in [128, 196, 212, 214, 215, 216, 217, 220, 224, 228, 252, 256, 260] {
         xdp_case(record, &probe, &long, [meta, 512, 0, 0, 0, 0]);
     }
 }
 
 fn xdp_case(record: &mut Record, probe: &Probe, packet: &[u8], fields: [u32; 6]) {
     let ctx: Vec<u8> = fields.iter().flat_map(|f| f.to_le_bytes()).collect();
-    let run = TestRun::new()
-        .data_in(packet)
-        .data_out(4096)
-        .ctx_in(&ctx)
-        .ctx_out(24);
+    let run = TestRun::new().data_in(packet).data_out(4096).ctx_in(&ctx).ctx_out(24);
     let (ran, words) = probe.run(&run);
     let set: Vec<String> = XDP_MD
         .iter()

@@ -50,11 +50,7 @@ fn pointers(kernel: &Kernel, record: &mut Record) {
         record.note(name);
         for steps in steps {
             let spec = MapSpec::new(map_type, 4, 8, 16).flags(flags);
-            let spec = if lock == 4 {
-                spec.btf(&btf, int, value)
-            } else {
-                spec
-            };
+            let spec = if lock == 4 { spec.btf(&btf, int, value) } else { spec };
             let map = kernel.create_map(&spec).unwrap();
             let body = |asm: &mut Asm| {
                 step(asm, &map, (UPDATE, 1, 11), 0);
@@ -82,10 +78,7 @@ fn pointers(kernel: &Kernel, record: &mut Record) {
 }
 
 fn key(asm: &mut Asm, map: &Map, key: i32) {
-    asm.st(W, R10, -4, key)
-        .map(R1, map.fd())
-        .mov_reg(R2, R10)
-        .alu64(ADD, R2, -4);
+    asm.st(W, R10, -4, key).map(R1, map.fd()).mov_reg(R2, R10).alu64(ADD, R2, -4);
 }
 
 fn step(asm: &mut Asm, map: &Map, (helper, number, value): (i32, i32, i32), flags: i32) {
@@ -93,10 +86,7 @@ fn step(asm: &mut Asm, map: &Map, (helper, number, value): (i32, i32, i32), flag
         asm.st(W, R10, -16, 0).st(W, R10, -12, value);
     }
     key(asm, map, number);
-    asm.mov_reg(R3, R10)
-        .alu64(ADD, R3, -16)
-        .mov(R4, flags)
-        .call(helper);
+    asm.mov_reg(R3, R10).alu64(ADD, R3, -16).mov(R4, flags).call(helper);
 }
 
 /// A bucket with more elements than a batch has room for.
@@ -130,11 +120,7 @@ fn buckets(kernel: &Kernel, record: &mut Record) {
     let all = batch.errno.is_none() && batch.count <= 7 && batch.count > 0;
     record.case(
         "hash elements=8 count=7",
-        if all {
-            "ok, whole buckets up to 7 elements"
-        } else {
-            "otherwise"
-        },
+        if all { "ok, whole buckets up to 7 elements" } else { "otherwise" },
     );
 }
 
@@ -148,13 +134,8 @@ fn owners(kernel: &Kernel, record: &mut Record) {
                 let spec = MapSpec::new(map_type::PROG_ARRAY, 4, 4, 2);
                 let array = kernel.create_map(&spec).unwrap();
                 let plain = Asm::new().mov(R0, 0).exit().build();
-                let user = Asm::new()
-                    .map(R2, array.fd())
-                    .mov(R3, 0)
-                    .call(12)
-                    .mov(R0, 0)
-                    .exit()
-                    .build();
+                let user =
+                    Asm::new().map(R2, array.fd()).mov(R3, 0).call(12).mov(R0, 0).exit().build();
                 let load = |ty: crate::probe::Type, insns| {
                     kernel.load(&ProgSpec::new(ty.id, insns).expected_attach_type(ty.attach))
                 };
@@ -169,18 +150,13 @@ fn owners(kernel: &Kernel, record: &mut Record) {
                 let inserted = array.update(&1_u32.to_ne_bytes(), &prog.fd().to_ne_bytes(), 0);
                 let used = load(other, &user).err().map(|refused| refused.errno);
                 record.case(
-                    &format!(
-                        "prog_array owner={} by={by} then={}",
-                        owner.name, other.name
-                    ),
+                    &format!("prog_array owner={} by={by} then={}", owner.name, other.name),
                     &format!("insert:{} use:{}", outcome(inserted.err()), outcome(used)),
                 );
             }
         }
     }
-    let array = kernel
-        .create_map(&MapSpec::new(map_type::PROG_ARRAY, 4, 4, 2))
-        .unwrap();
+    let array = kernel.create_map(&MapSpec::new(map_type::PROG_ARRAY, 4, 4, 2)).unwrap();
     let insns = Asm::new().mov(R0, 0).exit().build();
     let put = |prog_type| {
         let prog = kernel.load(&ProgSpec::new(prog_type, &insns)).unwrap();
@@ -189,8 +165,5 @@ fn owners(kernel: &Kernel, record: &mut Record) {
         outcome(result.err())
     };
     let answer = format!("{},{}", put(prog_type::XDP), put(prog_type::SCHED_CLS));
-    record.case(
-        "prog_array insert=xdp, delete it, insert=sched_cls",
-        &answer,
-    );
+    record.case("prog_array insert=xdp, delete it, insert=sched_cls", &answer);
 }

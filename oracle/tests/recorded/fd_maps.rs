@@ -16,20 +16,14 @@ fn prog_array() {
     );
     check("prog-array", &about, |kernel, record| {
         let name = "prog_array";
-        creation(
-            kernel,
-            record,
-            &Attributes::new(name, map_type::PROG_ARRAY, 4, 4, 3),
-        );
+        creation(kernel, record, &Attributes::new(name, map_type::PROG_ARRAY, 4, 4, 3));
         let load = |prog_type, result| {
             let insns = Asm::new().mov(R0, result).exit().build();
             kernel.load(&ProgSpec::new(prog_type, &insns)).unwrap()
         };
         let [a, b] = [1, 2].map(|result| load(prog_type::SCHED_CLS, result));
         let xdp = load(prog_type::XDP, 2);
-        let map = kernel
-            .create_map(&MapSpec::new(map_type::ARRAY, 4, 4, 1))
-            .unwrap();
+        let map = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 4, 1)).unwrap();
         let fds = [
             ("prog-a", a.fd()),
             ("prog-b", b.fd()),
@@ -84,18 +78,12 @@ fn of_maps(file: &str, name: &str, map_type: u32) {
             map
         };
         let template = inner(0, 2, 8, 0);
-        creation(
-            kernel,
-            record,
-            &Attributes::new(name, map_type, 4, 4, 3).inner(&template),
-        );
+        creation(kernel, record, &Attributes::new(name, map_type, 4, 4, 3).inner(&template));
         templates(kernel, record, name, map_type);
 
         let insns = Asm::new().mov(R0, 0).exit().build();
         let prog = kernel.load(&ProgSpec::new(prog_type::XDP, &insns)).unwrap();
-        let hash = kernel
-            .create_map(&MapSpec::new(map_type::HASH, 4, 8, 2))
-            .unwrap();
+        let hash = kernel.create_map(&MapSpec::new(map_type::HASH, 4, 8, 2)).unwrap();
         for (state, flags, put) in [
             ("empty", 0, &[][..]),
             ("one", 0, &["inner-a"]),
@@ -118,23 +106,15 @@ fn of_maps(file: &str, name: &str, map_type: u32) {
                 let outer = MapSpec::new(map_type, 4, 4, 2).inner(&template);
                 let outer = kernel.create_map(&outer).unwrap();
                 for (key, &name) in (0_u32..).zip(put) {
-                    outer
-                        .update(&key.to_ne_bytes(), &fd(name).to_ne_bytes(), 0)
-                        .unwrap();
+                    outer.update(&key.to_ne_bytes(), &fd(name).to_ne_bytes(), 0).unwrap();
                 }
                 outer
             };
             let name = format!("{name}/{state}");
             record.note(&name);
-            let put: Vec<String> = (0_u32..)
-                .zip(put)
-                .map(|(k, n)| format!("{}:{n}", hex(&k.to_ne_bytes())))
-                .collect();
-            let put = if put.is_empty() {
-                "-".to_owned()
-            } else {
-                put.join(",")
-            };
+            let put: Vec<String> =
+                (0_u32..).zip(put).map(|(k, n)| format!("{}:{n}", hex(&k.to_ne_bytes()))).collect();
+            let put = if put.is_empty() { "-".to_owned() } else { put.join(",") };
             let question = format!("state {name} max_entries=2 inner_flags={flags:#x} put={put}");
             record.case(&question, "ok");
             descriptors(kernel, record, &name, &make, &fds, &ids);
@@ -150,10 +130,8 @@ fn descriptors(
     fds: &[(&str, i32)],
     ids: &[(u32, &str)],
 ) {
-    let values: Vec<(String, Vec<u8>)> = fds
-        .iter()
-        .map(|(name, fd)| ((*name).to_owned(), fd.to_ne_bytes().to_vec()))
-        .collect();
+    let values: Vec<(String, Vec<u8>)> =
+        fds.iter().map(|(name, fd)| ((*name).to_owned(), fd.to_ne_bytes().to_vec())).collect();
     let show = |value: &[u8]| {
         let id = u32::from_ne_bytes(value.try_into().unwrap());
         let found = ids.iter().find(|(i, _)| *i == id);
@@ -165,33 +143,16 @@ fn descriptors(
     let keys = &keys[..];
     let flags = &[0, 1, 2, 3, 4, 8];
     let values = &values[..];
-    operations(
-        kernel,
-        record,
-        &State {
-            name,
-            make,
-            keys,
-            values,
-            flags,
-            show: &show,
-            hashed,
-        },
-    );
+    operations(kernel, record, &State { name, make, keys, values, flags, show: &show, hashed });
 }
 
 /// Which maps can be the template of inner maps.
 fn templates(kernel: &Kernel, record: &mut Record, name: &str, outer: u32) {
     record.note("templates");
-    let plain = kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1))
-        .unwrap();
+    let plain = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, 8, 1)).unwrap();
     let (btf, int, value) = types(kernel);
-    let of_maps = |map_type| {
-        kernel
-            .create_map(&MapSpec::new(map_type, 4, 4, 1).inner(&plain))
-            .unwrap()
-    };
+    let of_maps =
+        |map_type| kernel.create_map(&MapSpec::new(map_type, 4, 4, 1).inner(&plain)).unwrap();
     let lpm = MapSpec::new(map_type::LPM_TRIE, 8, 8, 1).flags(flag::NO_PREALLOC);
     let lock = MapSpec::new(map_type::ARRAY, 4, 8, 1).btf(&btf, int, value);
     let simple = |map_type| kernel.create_map(&MapSpec::new(map_type, 4, 8, 1)).unwrap();
@@ -208,18 +169,8 @@ fn templates(kernel: &Kernel, record: &mut Record, name: &str, outer: u32) {
         ("queue", keyless(map_type::QUEUE)),
         ("stack", keyless(map_type::STACK)),
         ("bloom_filter", keyless(map_type::BLOOM_FILTER)),
-        (
-            "ringbuf",
-            kernel
-                .create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, 4096))
-                .unwrap(),
-        ),
-        (
-            "prog_array",
-            kernel
-                .create_map(&MapSpec::new(map_type::PROG_ARRAY, 4, 4, 1))
-                .unwrap(),
-        ),
+        ("ringbuf", kernel.create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, 4096)).unwrap()),
+        ("prog_array", kernel.create_map(&MapSpec::new(map_type::PROG_ARRAY, 4, 4, 1)).unwrap()),
         ("array_of_maps", of_maps(map_type::ARRAY_OF_MAPS)),
         ("hash_of_maps", of_maps(map_type::HASH_OF_MAPS)),
     ];
@@ -234,9 +185,7 @@ fn templates(kernel: &Kernel, record: &mut Record, name: &str, outer: u32) {
     // What must be equal between a template and an inner map.
     let spec = |key, value, max, flags| MapSpec::new(map_type::HASH, key, value, max).flags(flags);
     let template = kernel.create_map(&spec(4, 8, 2, 0)).unwrap();
-    let outer = kernel
-        .create_map(&MapSpec::new(outer, 4, 4, 1).inner(&template))
-        .unwrap();
+    let outer = kernel.create_map(&MapSpec::new(outer, 4, 4, 1).inner(&template)).unwrap();
     for (key, value, max, flags) in [
         (4, 8, 2, 0),
         (4, 8, 3, 0),

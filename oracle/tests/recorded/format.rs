@@ -142,9 +142,8 @@ const MARKED: [&str; 73] = [
 ];
 
 /// Conversions of text.
-const STRINGS: [&str; 11] = [
-    "%s", "%10s|", "%-10s|", "%.3s|", "%3s|", "%05s|", "%+s", "%#s", "%ls", "%hs", "%c",
-];
+const STRINGS: [&str; 11] =
+    ["%s", "%10s|", "%-10s|", "%.3s|", "%3s|", "%05s|", "%+s", "%#s", "%ls", "%hs", "%c"];
 
 /// Conversions of addresses.
 const POINTERS: [&str; 33] = [
@@ -154,12 +153,7 @@ const POINTERS: [&str; 33] = [
 ];
 
 fn cases() -> Vec<(&'static str, Vec<Arg>)> {
-    let mut cases = vec![
-        ("", vec![]),
-        ("plain", vec![]),
-        ("%%", vec![]),
-        ("100%%", vec![]),
-    ];
+    let mut cases = vec![("", vec![]), ("plain", vec![]), ("%%", vec![]), ("100%%", vec![])];
     for format in INTEGERS {
         for value in [0, 42, -1, i64::from(i32::MIN), 0x1_2345_6789, i64::MIN] {
             cases.push((format, vec![Arg::Number(value)]));
@@ -194,11 +188,7 @@ fn shown(args: &[Arg]) -> String {
             Arg::Text(text) => format!("{text:?}"),
         })
         .collect();
-    if args.is_empty() {
-        "-".to_owned()
-    } else {
-        args.join(",")
-    }
+    if args.is_empty() { "-".to_owned() } else { args.join(",") }
 }
 
 /// Writes the arguments to the stack; r8 is their address.
@@ -217,11 +207,7 @@ fn store(asm: &mut Asm, args: &[Arg], texts: &[i32]) {
 fn case(kernel: &Kernel, record: &mut Record, format: &str, args: &[Arg], size: i32) {
     let len = i32::try_from(args.len() * 8).unwrap();
     let (printed, traced) = print(kernel, format, args, size, len);
-    let size = if size == 64 {
-        String::new()
-    } else {
-        format!(" size={size}")
-    };
+    let size = if size == 64 { String::new() } else { format!(" size={size}") };
     let question = format!("snprintf format={format:?} args={}{size}", shown(args));
     record.case(&question, &format!("{printed} vprintk={traced}"));
 }
@@ -243,10 +229,7 @@ fn print(kernel: &Kernel, format: &str, args: &[Arg], size: i32, len: i32) -> (S
             Arg::Text(text) => Some(rodata(kernel, format!("{text}\0").as_bytes())),
         })
         .collect();
-    let fds: Vec<i32> = texts
-        .iter()
-        .map(|text| text.as_ref().map_or(0, |map| map.fd()))
-        .collect();
+    let fds: Vec<i32> = texts.iter().map(|text| text.as_ref().map_or(0, |map| map.fd())).collect();
 
     let data = |asm: &mut Asm, register: u8| {
         if args.is_empty() {
@@ -257,10 +240,7 @@ fn print(kernel: &Kernel, format: &str, args: &[Arg], size: i32, len: i32) -> (S
     };
     let body = |asm: &mut Asm| {
         store(asm, args, &fds);
-        asm.mov_reg(R1, R7)
-            .alu64(ADD, R1, 8)
-            .mov(R2, size)
-            .map_value(R3, constant.fd(), 0);
+        asm.mov_reg(R1, R7).alu64(ADD, R1, 8).mov(R2, size).map_value(R3, constant.fd(), 0);
         data(asm, R4);
         asm.mov(R5, len).call(SNPRINTF).stx(DW, R7, 0, R0);
     };
@@ -274,10 +254,7 @@ fn print(kernel: &Kernel, format: &str, args: &[Arg], size: i32, len: i32) -> (S
         Err(_) => "refused".to_owned(),
         Ok(probe) => {
             let words = probe.run_on(&[0, 0x5a5a_5a5a_5a5a_5a5a]);
-            let bytes: Vec<u8> = words[1..]
-                .iter()
-                .flat_map(|word| word.to_ne_bytes())
-                .collect();
+            let bytes: Vec<u8> = words[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
             let text = bytes.split(|&byte| byte == 0).next().unwrap();
             if secret || text.starts_with(b"ZZZZ") {
                 returned(words[0])

@@ -57,15 +57,7 @@ fn offsets() -> Vec<i32> {
     offsets.extend([i32::MAX, -1, -2, -14]);
     // Ancillary data, the network header and the link header.
     for base in [-0x1000, -0x10_0000, -0x20_0000] {
-        offsets.extend([
-            base,
-            base + 1,
-            base + 49,
-            base + 50,
-            base + 63,
-            base + 64,
-            base - 1,
-        ]);
+        offsets.extend([base, base + 1, base + 49, base + 50, base + 63, base + 64, base - 1]);
     }
     offsets
 }
@@ -99,13 +91,7 @@ fn absolute(kernel: &Kernel, record: &mut Record, ty: Type, (name, size): (&str,
         asm.insn(LD_ABS | size, 0, 0, 0, at);
         end(asm);
     };
-    case(
-        kernel,
-        record,
-        ty,
-        &format!("ld_abs size={name} imm={at}"),
-        &body,
-    );
+    case(kernel, record, ty, &format!("ld_abs size={name} imm={at}"), &body);
 }
 
 fn indirect(
@@ -120,17 +106,10 @@ fn indirect(
         return;
     }
     let body = |asm: &mut Asm| {
-        asm.lddw(R8, src.cast_unsigned())
-            .insn(LD_IND | size, 0, R8, 0, imm);
+        asm.lddw(R8, src.cast_unsigned()).insn(LD_IND | size, 0, R8, 0, imm);
         end(asm);
     };
-    case(
-        kernel,
-        record,
-        ty,
-        &format!("ld_ind size={name} src={src} imm={imm}"),
-        &body,
-    );
+    case(kernel, record, ty, &format!("ld_ind size={name} src={src} imm={imm}"), &body);
 }
 
 /// Which registers the load leaves, and which it needs.
@@ -138,9 +117,7 @@ fn registers(kernel: &Kernel, record: &mut Record) {
     record.note("registers");
     for register in [R1, R2, R3, R4, R5, R7, R8, R9] {
         let body = |asm: &mut Asm| {
-            asm.mov_reg(R7, R7)
-                .mov(register, 5)
-                .insn(LD_ABS | B, 0, 0, 0, 0);
+            asm.mov_reg(R7, R7).mov(register, 5).insn(LD_ABS | B, 0, 0, 0, 0);
             asm.mov_reg(R0, register).exit();
         };
         let answer = match Probe::returning(kernel, SOCKET_FILTER, body) {
@@ -155,13 +132,7 @@ fn registers(kernel: &Kernel, record: &mut Record) {
     let body = |asm: &mut Asm| {
         asm.mov(R6, 0).insn(LD_ABS | B, 0, 0, 0, 0).exit();
     };
-    case(
-        kernel,
-        record,
-        SOCKET_FILTER,
-        "ld_abs without the context in r6",
-        &body,
-    );
+    case(kernel, record, SOCKET_FILTER, "ld_abs without the context in r6", &body);
     for (name, code, dst, src, off) in [
         ("dst=1", LD_ABS | B, 1, 0, 0),
         ("src=1", LD_ABS | B, 0, 1, 0),
@@ -172,13 +143,7 @@ fn registers(kernel: &Kernel, record: &mut Record) {
         let body = |asm: &mut Asm| {
             asm.mov(R8, 0).insn(code, dst, src, off, 0).exit();
         };
-        case(
-            kernel,
-            record,
-            SOCKET_FILTER,
-            &format!("ld_abs {name}"),
-            &body,
-        );
+        case(kernel, record, SOCKET_FILTER, &format!("ld_abs {name}"), &body);
     }
 }
 
@@ -194,10 +159,7 @@ fn subprogram(kernel: &Kernel, record: &mut Record) {
     for at in [0, 49, 50] {
         let mut asm = Asm::new();
         asm.call_sub("sub").alu64(ADD, R0, 1000).exit();
-        asm.label("sub")
-            .mov_reg(R6, R1)
-            .insn(LD_ABS | B, 0, 0, 0, at)
-            .exit();
+        asm.label("sub").mov_reg(R6, R1).insn(LD_ABS | B, 0, 0, 0, at).exit();
         let functions = [(0, main), (u32::try_from(asm.at("sub")).unwrap(), sub)];
         let insns = asm.build();
         let spec = ProgSpec::new(SOCKET_FILTER.id, &insns);
@@ -208,9 +170,6 @@ fn subprogram(kernel: &Kernel, record: &mut Record) {
             }
             Err(refused) => format!("refused={:?}", reason(&refused)),
         };
-        record.case(
-            &format!("socket_filter sub ld_abs size=b imm={at}"),
-            &answer,
-        );
+        record.case(&format!("socket_filter sub ld_abs size=b imm={at}"), &answer);
     }
 }

@@ -3,10 +3,7 @@
 //! Each topic has one file there, written by the kernel alone, which skep is tested
 //! against where there is no kernel. With `SKEP_RECORD=1` the files are written anew.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a recording stops at what it does not expect"
-)]
+#![expect(clippy::unwrap_used, reason = "a recording stops at what it does not expect")]
 
 mod access;
 mod adjust;

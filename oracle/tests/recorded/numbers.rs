@@ -27,22 +27,7 @@ fn strtol() {
                         number(kernel, record, (name, helper), text, text.len(), base);
                     }
                 }
-                for base in [
-                    1,
-                    2,
-                    3,
-                    7,
-                    9,
-                    11,
-                    15,
-                    17,
-                    31,
-                    32,
-                    36,
-                    0x1f + 1,
-                    1 << 32,
-                    u64::MAX,
-                ] {
+                for base in [1, 2, 3, 7, 9, 11, 15, 17, 31, 32, 36, 0x1f + 1, 1 << 32, u64::MAX] {
                     number(kernel, record, (name, helper), "10", 2, base);
                 }
                 for len in 1..=6 {
@@ -187,10 +172,7 @@ fn number(
         bytes.resize(len.max(text.len()), 0);
         store(asm, &bytes);
         asm.mov(R2, i32::try_from(len).unwrap()).lddw(R3, base);
-        asm.mov_reg(R4, R10)
-            .alu64(ADD, R4, -8)
-            .call(helper)
-            .stx(DW, R7, 0, R0);
+        asm.mov_reg(R4, R10).alu64(ADD, R4, -8).call(helper).stx(DW, R7, 0, R0);
         asm.ldx(DW, R1, R10, -8).stx(DW, R7, 8, R1);
     };
     let answer = match Probe::new(kernel, SCHED_CLS, body) {
@@ -202,18 +184,10 @@ fn number(
             } else {
                 words[1].cast_unsigned().to_string()
             };
-            let result = if words[1] == BEFORE {
-                "-".to_owned()
-            } else {
-                result
-            };
+            let result = if words[1] == BEFORE { "-".to_owned() } else { result };
             format!("{} result={result}", returned(words[0]))
         }
     };
-    let len = if len == text.len() {
-        String::new()
-    } else {
-        format!(" len={len}")
-    };
+    let len = if len == text.len() { String::new() } else { format!(" len={len}") };
     record.case(&format!("{name} text={text:?}{len} flags={base}"), &answer);
 }

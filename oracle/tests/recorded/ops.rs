@@ -42,10 +42,7 @@ pub(crate) fn operations(kernel: &Kernel, record: &mut Record, state: &State<'_>
     program(kernel, record, state);
     batches(record, state);
     let map = (state.make)();
-    record.case(
-        &format!("{} S freeze", state.name),
-        &outcome(map.freeze().err()),
-    );
+    record.case(&format!("{} S freeze", state.name), &outcome(map.freeze().err()));
 }
 
 impl State<'_> {
@@ -73,11 +70,7 @@ impl State<'_> {
             Err(errno) => format!("{}:{errno}", hex(key)),
         };
         let all: Vec<String> = keys.iter().map(element).collect();
-        if all.is_empty() {
-            "-".to_owned()
-        } else {
-            all.join(",")
-        }
+        if all.is_empty() { "-".to_owned() } else { all.join(",") }
     }
 
     /// Whether `key` is one of several, whose order depends on a hash.
@@ -106,47 +99,35 @@ fn syscall(record: &mut Record, state: &State<'_>) {
     for key in &keys {
         for (nth, (name, value)) in state.values.iter().enumerate() {
             // All flags with the first value, none with the others.
-            let flags = if nth == 0 {
-                state.flags
-            } else {
-                &state.flags[..1]
-            };
+            let flags = if nth == 0 { state.flags } else { &state.flags[..1] };
             for &flags in flags {
                 let question = format!("S update key={} value={name} flags={flags:#x}", hex(key));
-                state.case(record, &question, |map| {
-                    outcome(map.update(key, value, flags).err())
-                });
+                state.case(record, &question, |map| outcome(map.update(key, value, flags).err()));
             }
         }
     }
     for key in &keys {
         for flags in [0, 1, 4] {
             let question = format!("S delete key={} flags={flags:#x}", hex(key));
-            state.case(record, &question, |map| {
-                outcome(map.delete_with(key, flags).err())
-            });
+            state.case(record, &question, |map| outcome(map.delete_with(key, flags).err()));
         }
     }
     for key in &keys {
         for flags in [0, 1] {
             let question = format!("S get_next_key key={} flags={flags:#x}", hex(key));
             let last = state.hashed && flags == 0 && state.may_be_last(key);
-            state.case(record, &question, |map| {
-                match map.get_next_key_with(key, flags) {
-                    _ if last => "some or ENOENT".to_owned(),
-                    Ok(_) if state.hashed => "ok next=some".to_owned(),
-                    Ok(next) => format!("ok next={}", hex(&next)),
-                    Err(errno) => errno.to_string(),
-                }
+            state.case(record, &question, |map| match map.get_next_key_with(key, flags) {
+                _ if last => "some or ENOENT".to_owned(),
+                Ok(_) if state.hashed => "ok next=some".to_owned(),
+                Ok(next) => format!("ok next={}", hex(&next)),
+                Err(errno) => errno.to_string(),
             });
         }
     }
     for key in &keys {
         for flags in FEW {
             let question = format!("S lookup_and_delete key={} flags={flags:#x}", hex(key));
-            state.case(record, &question, |map| {
-                state.value(map.lookup_and_delete(key, flags))
-            });
+            state.case(record, &question, |map| state.value(map.lookup_and_delete(key, flags)));
         }
     }
     state.case(record, "S walk", |map| match map.keys() {
@@ -155,14 +136,7 @@ fn syscall(record: &mut Record, state: &State<'_>) {
                 keys.sort();
             }
             let keys: Vec<String> = keys.iter().map(|key| hex(key)).collect();
-            format!(
-                "ok keys={}",
-                if keys.is_empty() {
-                    "-".to_owned()
-                } else {
-                    keys.join(",")
-                }
-            )
+            format!("ok keys={}", if keys.is_empty() { "-".to_owned() } else { keys.join(",") })
         }
         Err(errno) => errno.to_string(),
     });
@@ -173,11 +147,7 @@ fn program(kernel: &Kernel, record: &mut Record, state: &State<'_>) {
         ("lookup", LOOKUP, &[0]),
         ("update", UPDATE, state.flags),
         ("delete", DELETE, &[0]),
-        (
-            "lookup_percpu",
-            LOOKUP_PERCPU,
-            &[0, 1, 2, 0xffff_ffff, 1 << 32],
-        ),
+        ("lookup_percpu", LOOKUP_PERCPU, &[0, 1, 2, 0xffff_ffff, 1 << 32]),
     ];
     for (name, helper, numbers) in operations {
         if Agent::new(kernel, &(state.make)(), helper).is_err() {
@@ -185,11 +155,7 @@ fn program(kernel: &Kernel, record: &mut Record, state: &State<'_>) {
             continue;
         }
         let none = [(String::new(), Vec::new())];
-        let values = if helper == UPDATE {
-            state.values
-        } else {
-            &none
-        };
+        let values = if helper == UPDATE { state.values } else { &none };
         for key in state.keys {
             for (shown, value) in values {
                 for &number in numbers {
@@ -285,9 +251,7 @@ fn batches(record: &mut Record, state: &State<'_>) {
                 hex(&keys),
                 flags.batch
             );
-            state.case(record, &question, |map| {
-                write_text(&map.delete_batch(&keys, n, flags))
-            });
+            state.case(record, &question, |map| write_text(&map.delete_batch(&keys, n, flags)));
         }
     }
 }

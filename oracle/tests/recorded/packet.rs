@@ -59,10 +59,7 @@ fn answer(ran: &Ran, words: &[i64]) -> String {
         text += &format!(" seen.load_bytes={}", first(words[3]));
     }
     text += &format!(" out.size={}", ran.data_size_out);
-    text + &format!(
-        " out.data={}",
-        hex(&ran.data_out[..ran.data_out.len().min(18)])
-    )
+    text + &format!(" out.data={}", hex(&ran.data_out[..ran.data_out.len().min(18)]))
 }
 
 /// Words: `len`, data_end - data, the first bytes by address, the first by helper.
@@ -71,24 +68,14 @@ fn seen(kernel: &Kernel, ty: Type) -> Probe {
     let body = |asm: &mut Asm| {
         if ty != XDP {
             asm.ldx(W, R1, R6, 0).stx(DW, R7, 0, R1);
-            asm.mov_reg(R1, R6)
-                .mov(R2, 0)
-                .mov_reg(R3, R7)
-                .alu64(ADD, R3, 24)
-                .mov(R4, 2);
-            asm.st(DW, R7, 24, 0)
-                .call(LOAD_BYTES)
-                .jmp(JEQ, R0, 0, "loaded");
+            asm.mov_reg(R1, R6).mov(R2, 0).mov_reg(R3, R7).alu64(ADD, R3, 24).mov(R4, 2);
+            asm.st(DW, R7, 24, 0).call(LOAD_BYTES).jmp(JEQ, R0, 0, "loaded");
             asm.stx(DW, R7, 24, R0).label("loaded");
         }
         if ty != SOCKET_FILTER {
             asm.ldx(W, R1, R6, data).ldx(W, R2, R6, data_end);
-            asm.mov_reg(R3, R2)
-                .alu64_reg(SUB, R3, R1)
-                .stx(DW, R7, 8, R3);
-            asm.mov_reg(R3, R1)
-                .alu64(ADD, R3, 2)
-                .jmp_reg(JGT, R3, R2, "end");
+            asm.mov_reg(R3, R2).alu64_reg(SUB, R3, R1).stx(DW, R7, 8, R3);
+            asm.mov_reg(R3, R1).alu64(ADD, R3, 2).jmp_reg(JGT, R3, R2, "end");
             asm.ldx(H, R3, R1, 0).stx(DW, R7, 16, R3);
         }
     };
@@ -99,20 +86,8 @@ fn room(kernel: &Kernel, record: &mut Record, ty: Type) {
     record.note(&format!("{}: room for the packet afterwards", ty.name));
     let probe = Probe::new(kernel, ty, |_| ()).unwrap();
     let data = counting(64);
-    for room in [
-        None,
-        Some(0),
-        Some(1),
-        Some(49),
-        Some(50),
-        Some(63),
-        Some(64),
-        Some(65),
-    ] {
-        let run = TestRun {
-            data_out: room,
-            ..TestRun::new().data_in(&data)
-        };
+    for room in [None, Some(0), Some(1), Some(49), Some(50), Some(63), Some(64), Some(65)] {
+        let run = TestRun { data_out: room, ..TestRun::new().data_in(&data) };
         let (ran, _) = probe.run(&run);
         let room = room.map_or("NULL".to_owned(), |n| n.to_string());
         let question = format!("{} data_in=64 room={room}", ty.name);
@@ -135,11 +110,7 @@ fn longest(kernel: &Kernel, record: &mut Record, ty: Type) {
     let (mut good, mut bad) = (64, 1 << 20);
     while bad - good > 1 {
         let middle = usize::midpoint(good, bad);
-        if fits(middle).is_none() {
-            good = middle
-        } else {
-            bad = middle
-        }
+        if fits(middle).is_none() { good = middle } else { bad = middle }
     }
     for len in [good, good + 1, 1 << 20] {
         let data = counting(len);

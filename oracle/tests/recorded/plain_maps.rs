@@ -23,29 +23,15 @@ const CPUS: usize = 2;
 #[test]
 fn hash() {
     check("hash", ABOUT, |kernel, record| {
-        creation(
-            kernel,
-            record,
-            &Attributes::new("hash", map_type::HASH, 4, 8, 3),
-        );
+        creation(kernel, record, &Attributes::new("hash", map_type::HASH, 4, 8, 3));
         let variants = [
             ("hash", 0, Lock::No),
             ("hash/no_prealloc", flag::NO_PREALLOC, Lock::No),
             ("hash/lock", 0, Lock::Yes),
         ];
         for (name, flags, lock) in variants {
-            let shape = Shape {
-                name,
-                map_type: map_type::HASH,
-                max: 2,
-                flags,
-                lock,
-            };
-            shape.record(
-                kernel,
-                record,
-                &[("empty", 0..0), ("one", 1..2), ("full", 1..3)],
-            );
+            let shape = Shape { name, map_type: map_type::HASH, max: 2, flags, lock };
+            shape.record(kernel, record, &[("empty", 0..0), ("one", 1..2), ("full", 1..3)]);
         }
         access(kernel, record, "hash", map_type::HASH);
     });
@@ -54,24 +40,14 @@ fn hash() {
 #[test]
 fn array() {
     check("array", ABOUT, |kernel, record| {
-        creation(
-            kernel,
-            record,
-            &Attributes::new("array", map_type::ARRAY, 4, 8, 3),
-        );
+        creation(kernel, record, &Attributes::new("array", map_type::ARRAY, 4, 8, 3));
         let variants = [
             ("array", 0, Lock::No),
             ("array/mmapable", flag::MMAPABLE, Lock::No),
             ("array/lock", 0, Lock::Yes),
         ];
         for (name, flags, lock) in variants {
-            let shape = Shape {
-                name,
-                map_type: map_type::ARRAY,
-                max: 2,
-                flags,
-                lock,
-            };
+            let shape = Shape { name, map_type: map_type::ARRAY, max: 2, flags, lock };
             shape.record(kernel, record, &[("set", 0..2)]);
         }
         access(kernel, record, "array", map_type::ARRAY);
@@ -82,25 +58,11 @@ fn array() {
 fn percpu_hash() {
     per_cpu("percpu-hash", |kernel, record| {
         let name = "percpu_hash";
-        creation(
-            kernel,
-            record,
-            &Attributes::new(name, map_type::PERCPU_HASH, 4, 8, 3),
-        );
+        creation(kernel, record, &Attributes::new(name, map_type::PERCPU_HASH, 4, 8, 3));
         for (name, flags) in [(name, 0), ("percpu_hash/no_prealloc", flag::NO_PREALLOC)] {
             let map_type = map_type::PERCPU_HASH;
-            let shape = Shape {
-                name,
-                map_type,
-                max: 2,
-                flags,
-                lock: Lock::No,
-            };
-            shape.record(
-                kernel,
-                record,
-                &[("empty", 0..0), ("one", 1..2), ("full", 1..3)],
-            );
+            let shape = Shape { name, map_type, max: 2, flags, lock: Lock::No };
+            shape.record(kernel, record, &[("empty", 0..0), ("one", 1..2), ("full", 1..3)]);
         }
     });
 }
@@ -111,24 +73,14 @@ fn percpu_array() {
         let name = "percpu_array";
         let map_type = map_type::PERCPU_ARRAY;
         creation(kernel, record, &Attributes::new(name, map_type, 4, 8, 3));
-        let shape = Shape {
-            name,
-            map_type,
-            max: 2,
-            flags: 0,
-            lock: Lock::No,
-        };
+        let shape = Shape { name, map_type, max: 2, flags: 0, lock: Lock::No };
         shape.record(kernel, record, &[("set", 0..2)]);
     });
 }
 
 fn per_cpu(name: &str, topic: impl FnOnce(&Kernel, &mut Record)) {
     check(name, ABOUT, |kernel, record| {
-        assert_eq!(
-            kernel.possible_cpus(),
-            CPUS,
-            "per-CPU values were recorded on another machine"
-        );
+        assert_eq!(kernel.possible_cpus(), CPUS, "per-CPU values were recorded on another machine");
         topic(kernel, record);
     });
 }
@@ -161,10 +113,7 @@ impl Shape<'_> {
             let create = || {
                 let spec = MapSpec::new(self.map_type, 4, 8, self.max).flags(self.flags);
                 let spec = match self.lock {
-                    Lock::Yes => MapSpec {
-                        name: "lock",
-                        ..spec.btf(&types.0, types.1, types.2)
-                    },
+                    Lock::Yes => MapSpec { name: "lock", ..spec.btf(&types.0, types.1, types.2) },
                     Lock::No => spec,
                 };
                 kernel.create_map(&spec).unwrap()
@@ -172,9 +121,7 @@ impl Shape<'_> {
             // The n-th element's value is n+1 in every byte, on CPU 1 with the top bit.
             let value = |n: u32, map: &Map| -> Vec<u8> {
                 let byte = u8::try_from(0x11 * (n + 1)).unwrap();
-                (0..map.value_len())
-                    .map(|i| if i < 8 { byte } else { byte | 0x80 })
-                    .collect()
+                (0..map.value_len()).map(|i| if i < 8 { byte } else { byte | 0x80 }).collect()
             };
             let make = || {
                 let map = create();
@@ -194,19 +141,11 @@ impl Shape<'_> {
                 self.max,
                 self.flags,
                 if self.lock == Lock::Yes { "0" } else { "-" },
-                if put.is_empty() {
-                    "-".to_owned()
-                } else {
-                    put.join(",")
-                }
+                if put.is_empty() { "-".to_owned() } else { put.join(",") }
             );
             record.case(&question, "ok");
             let hashed = matches!(self.map_type, map_type::HASH | map_type::PERCPU_HASH);
-            let keys: &[u32] = if hashed {
-                &[1, 3]
-            } else {
-                &[0, 1, 2, u32::MAX]
-            };
+            let keys: &[u32] = if hashed { &[1, 3] } else { &[0, 1, 2, u32::MAX] };
             let keys: Vec<[u8; 4]> = keys.iter().map(|key| key.to_ne_bytes()).collect();
             let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
             let new = value(6, &create());
@@ -250,9 +189,7 @@ fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
         ("rdonly_prog", flag::RDONLY_PROG),
         ("wronly_prog", flag::WRONLY_PROG),
     ] {
-        let map = kernel
-            .create_map(&MapSpec::new(map_type, 4, 8, 2).flags(flags))
-            .unwrap();
+        let map = kernel.create_map(&MapSpec::new(map_type, 4, 8, 2).flags(flags)).unwrap();
         // Fails for the map that may only be read.
         let _ = map.update(&key, &[1; 8], 0);
         if access == "frozen" {
@@ -269,10 +206,7 @@ fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
         case("update", map.update(&key, &[2; 8], 0).err());
         case("update flags=8", map.update(&key, &[2; 8], 8).err());
         case("update key=-", map.update(&[], &[2; 8], 0).err());
-        case(
-            "update_batch",
-            map.update_batch(&key, &[2; 8], 1, batch).errno,
-        );
+        case("update_batch", map.update_batch(&key, &[2; 8], 1, batch).errno);
         case("lookup_and_delete", map.lookup_and_delete(&key, 0).err());
         case("delete", map.delete(&key).err());
         case("delete_batch", map.delete_batch(&key, 1, batch).errno);
@@ -287,9 +221,6 @@ fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
             };
             record.case(&format!("{name}/{access} P {operation}"), &answer);
         }
-        record.case(
-            &format!("{name}/{access} S freeze"),
-            &outcome(map.freeze().err()),
-        );
+        record.case(&format!("{name}/{access} S freeze"), &outcome(map.freeze().err()));
     }
 }

@@ -13,41 +13,16 @@ pub(crate) struct Type {
     pub(crate) attach: u32,
 }
 
-pub(crate) const XDP: Type = Type {
-    name: "xdp",
-    id: prog_type::XDP,
-    attach: 0,
-};
-pub(crate) const XDP_DEVMAP: Type = Type {
-    name: "xdp/devmap",
-    id: prog_type::XDP,
-    attach: 33,
-};
-pub(crate) const XDP_CPUMAP: Type = Type {
-    name: "xdp/cpumap",
-    id: prog_type::XDP,
-    attach: 35,
-};
-pub(crate) const SOCKET_FILTER: Type = Type {
-    name: "socket_filter",
-    id: prog_type::SOCKET_FILTER,
-    attach: 0,
-};
-pub(crate) const SCHED_CLS: Type = Type {
-    name: "sched_cls",
-    id: prog_type::SCHED_CLS,
-    attach: 0,
-};
-pub(crate) const CGROUP_SKB: Type = Type {
-    name: "cgroup_skb",
-    id: prog_type::CGROUP_SKB,
-    attach: 0,
-};
-pub(crate) const CGROUP_SKB_EGRESS: Type = Type {
-    name: "cgroup_skb/egress",
-    id: prog_type::CGROUP_SKB,
-    attach: 1,
-};
+pub(crate) const XDP: Type = Type { name: "xdp", id: prog_type::XDP, attach: 0 };
+pub(crate) const XDP_DEVMAP: Type = Type { name: "xdp/devmap", id: prog_type::XDP, attach: 33 };
+pub(crate) const XDP_CPUMAP: Type = Type { name: "xdp/cpumap", id: prog_type::XDP, attach: 35 };
+pub(crate) const SOCKET_FILTER: Type =
+    Type { name: "socket_filter", id: prog_type::SOCKET_FILTER, attach: 0 };
+pub(crate) const SCHED_CLS: Type = Type { name: "sched_cls", id: prog_type::SCHED_CLS, attach: 0 };
+pub(crate) const CGROUP_SKB: Type =
+    Type { name: "cgroup_skb", id: prog_type::CGROUP_SKB, attach: 0 };
+pub(crate) const CGROUP_SKB_EGRESS: Type =
+    Type { name: "cgroup_skb/egress", id: prog_type::CGROUP_SKB, attach: 1 };
 
 pub(crate) const SKB_TYPES: [Type; 4] = [SOCKET_FILTER, SCHED_CLS, CGROUP_SKB, CGROUP_SKB_EGRESS];
 pub(crate) const TYPES: [Type; 5] = [XDP, SOCKET_FILTER, SCHED_CLS, CGROUP_SKB, CGROUP_SKB_EGRESS];
@@ -90,17 +65,12 @@ impl Probe {
         body(&mut asm);
         let insns = asm.build();
         let spec = ProgSpec::new(ty.id, &insns).expected_attach_type(ty.attach);
-        Ok(Self {
-            prog: kernel.load(&spec)?,
-            out,
-        })
+        Ok(Self { prog: kernel.load(&spec)?, out })
     }
 
     /// Runs the program; its answers are from this run alone.
     pub(crate) fn run(&self, run: &TestRun<'_>) -> (Ran, Vec<i64>) {
-        self.out
-            .update(&[0; 4], &[0xff; 8 * Self::WORDS], 0)
-            .unwrap();
+        self.out.update(&[0; 4], &[0xff; 8 * Self::WORDS], 0).unwrap();
         let ran = self.prog.test_run(run);
         (ran, self.answers())
     }
@@ -112,21 +82,13 @@ impl Probe {
             *place = word.to_ne_bytes();
         }
         self.out.update(&[0; 4], &value, 0).unwrap();
-        self.prog
-            .test_run(&TestRun::new().data_in(&counting(64)))
-            .ok()
-            .unwrap();
+        self.prog.test_run(&TestRun::new().data_in(&counting(64))).ok().unwrap();
         self.answers()
     }
 
     fn answers(&self) -> Vec<i64> {
         let value = self.out.lookup(&[0; 4], 0).unwrap();
-        value
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|&word| i64::from_ne_bytes(word))
-            .collect()
+        value.as_chunks::<8>().0.iter().map(|&word| i64::from_ne_bytes(word)).collect()
     }
 }
 
@@ -148,9 +110,5 @@ pub(crate) fn counting(n: usize) -> Vec<u8> {
 
 /// A line of a log that says why a program was refused: the last but the statistics.
 pub(crate) fn reason(refused: &Rejection) -> &str {
-    refused
-        .log
-        .lines()
-        .rfind(|line| !line.starts_with("processed "))
-        .unwrap_or("")
+    refused.log.lines().rfind(|line| !line.starts_with("processed ")).unwrap_or("")
 }

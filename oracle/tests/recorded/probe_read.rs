@@ -42,26 +42,14 @@ fn text(kernel: &Kernel, record: &mut Record, helper: (&str, i32), text: &str, s
     let source = |asm: &mut Asm| {
         asm.map_value(R3, map.fd(), 0);
     };
-    case(
-        kernel,
-        record,
-        helper,
-        (&format!("{text:?}"), &source),
-        size,
-    );
+    case(kernel, record, helper, (&format!("{text:?}"), &source), size);
 }
 
 fn number(kernel: &Kernel, record: &mut Record, helper: (&str, i32), address: i64, size: i32) {
     let source = |asm: &mut Asm| {
         asm.lddw(R3, address.cast_unsigned());
     };
-    case(
-        kernel,
-        record,
-        helper,
-        (&format!("{address:#x}"), &source),
-        size,
-    );
+    case(kernel, record, helper, (&format!("{address:#x}"), &source), size);
 }
 
 fn case(
@@ -79,11 +67,7 @@ fn case(
     let answer = match Probe::new(kernel, SCHED_CLS, body) {
         Ok(probe) => {
             let words = probe.run_on(&[]);
-            format!(
-                "{} dst={}",
-                returned(words[0]),
-                hex(&words[1].to_ne_bytes())
-            )
+            format!("{} dst={}", returned(words[0]), hex(&words[1].to_ne_bytes()))
         }
         Err(_) => "refused".to_owned(),
     };

@@ -41,14 +41,8 @@ pub(crate) fn check(name: &str, about: &str, topic: impl FnOnce(&Kernel, &mut Re
     let Some(kernel) = Kernel::for_test(name) else {
         return;
     };
-    let place = format!(
-        "# Linux {}, {} possible CPUs.",
-        kernel.release(),
-        kernel.possible_cpus()
-    );
-    let mut record = Record {
-        text: format!("{place}\n{GRAMMAR}"),
-    };
+    let place = format!("# Linux {}, {} possible CPUs.", kernel.release(), kernel.possible_cpus());
+    let mut record = Record { text: format!("{place}\n{GRAMMAR}") };
     for line in about.lines() {
         writeln!(record.text, "# {line}").expect("a string takes any text");
     }
@@ -75,13 +69,7 @@ pub(crate) fn check(name: &str, about: &str, topic: impl FnOnce(&Kernel, &mut Re
         return;
     }
     for (n, (expected, found)) in expected.lines().zip(record.text.lines()).enumerate() {
-        assert_eq!(
-            found,
-            expected,
-            "{}:{}: this kernel differs",
-            path.display(),
-            n + 1
-        );
+        assert_eq!(found, expected, "{}:{}: this kernel differs", path.display(), n + 1);
     }
     assert_eq!(
         record.text.lines().count(),

@@ -59,27 +59,20 @@ fn ringbuf_program() {
 }
 
 fn ring(kernel: &Kernel, size: u32) -> Map {
-    kernel
-        .create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, size))
-        .unwrap()
+    kernel.create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, size)).unwrap()
 }
 
 /// Reserves `size` bytes, writes `byte` to the first and ends with `end`; word 0 of the
 /// answer is 1 if there was a reservation.
 fn reserve(asm: &mut Asm, ring: &Map, size: u64, flags: u64, end: (i32, i32)) {
-    asm.map(R1, ring.fd())
-        .lddw(R2, size)
-        .lddw(R3, flags)
-        .call(RESERVE);
+    asm.map(R1, ring.fd()).lddw(R2, size).lddw(R3, flags).call(RESERVE);
     asm.st(DW, R7, 0, 0).jmp(JEQ, R0, 0, "end").st(DW, R7, 0, 1);
     asm.mov_reg(R1, R0).mov(R2, end.1).call(end.0);
 }
 
 fn output(kernel: &Kernel, ring: &Map, size: i32, flags: u64) -> Option<Prog> {
     let value = u32::try_from(size).unwrap().max(8);
-    let data = kernel
-        .create_map(&MapSpec::new(map_type::ARRAY, 4, value, 1))
-        .unwrap();
+    let data = kernel.create_map(&MapSpec::new(map_type::ARRAY, 4, value, 1)).unwrap();
     let insns = Asm::new()
         .map(R1, ring.fd())
         .map_value(R2, data.fd(), 0)
@@ -88,9 +81,7 @@ fn output(kernel: &Kernel, ring: &Map, size: i32, flags: u64) -> Option<Prog> {
         .call(OUTPUT)
         .exit()
         .build();
-    kernel
-        .load(&ProgSpec::new(prog_type::SCHED_CLS, &insns))
-        .ok()
+    kernel.load(&ProgSpec::new(prog_type::SCHED_CLS, &insns)).ok()
 }
 
 fn fill(kernel: &Kernel, ring: &Map, sizes: &[u64]) {
@@ -114,43 +105,17 @@ fn filled(kernel: &Kernel, size: u32, sizes: &[u64], consumed: usize) -> (Map, R
 
 fn list(sizes: &[u64]) -> String {
     let sizes: Vec<String> = sizes.iter().map(u64::to_string).collect();
-    if sizes.is_empty() {
-        "-".to_owned()
-    } else {
-        sizes.join(",")
-    }
+    if sizes.is_empty() { "-".to_owned() } else { sizes.join(",") }
 }
 
 fn sizes(kernel: &Kernel, record: &mut Record) {
     record.note("reserve and output: how much fits");
     let mut cases: Vec<(u32, Vec<u64>, usize, u64)> = Vec::new();
-    for size in [
-        0,
-        1,
-        7,
-        8,
-        9,
-        4072,
-        4073,
-        4079,
-        4080,
-        4081,
-        4087,
-        4088,
-        4089,
-        4096,
-        1 << 30,
-    ] {
+    for size in [0, 1, 7, 8, 9, 4072, 4073, 4079, 4080, 4081, 4087, 4088, 4089, 4096, 1 << 30] {
         cases.push((4096, vec![], 0, size));
     }
-    for size in [
-        (1 << 30) - 1,
-        (1 << 30) - 8,
-        u64::from(u32::MAX / 4),
-        1 << 31,
-        1 << 32,
-        u64::MAX,
-    ] {
+    for size in [(1 << 30) - 1, (1 << 30) - 8, u64::from(u32::MAX / 4), 1 << 31, 1 << 32, u64::MAX]
+    {
         cases.push((4096, vec![], 0, size));
     }
     for size in [8168, 8176, 8177, 8184, 8192] {
@@ -184,10 +149,7 @@ fn sizes(kernel: &Kernel, record: &mut Record) {
         }
         let (ring, reader) = filled(kernel, size, &sizes, consumed);
         let answer = output(kernel, &ring, last, 0).map_or("refused".to_owned(), |prog| {
-            let ran = prog
-                .test_run(&TestRun::new().data_in(&counting(64)))
-                .ok()
-                .unwrap();
+            let ran = prog.test_run(&TestRun::new().data_in(&counting(64))).ok().unwrap();
             let value = i64::from(ran.retval.cast_signed());
             format!("{} producer={}", returned(value), reader.producer_pos())
         });
@@ -207,23 +169,15 @@ fn flags(kernel: &Kernel, record: &mut Record) {
         let (_, words) = probe.run(&TestRun::new().data_in(&counting(64)));
         let answer = if words[0] == 1 { "ok" } else { "NULL" };
         let position = reader.producer_pos();
-        record.case(
-            &format!("reserve=8 flags={flags:#x}"),
-            &format!("{answer} producer={position}"),
-        );
+        record
+            .case(&format!("reserve=8 flags={flags:#x}"), &format!("{answer} producer={position}"));
 
         let (ring, reader) = filled(kernel, 4096, &[], 0);
         let prog = output(kernel, &ring, 8, flags).unwrap();
-        let ran = prog
-            .test_run(&TestRun::new().data_in(&counting(64)))
-            .ok()
-            .unwrap();
+        let ran = prog.test_run(&TestRun::new().data_in(&counting(64))).ok().unwrap();
         let value = returned(i64::from(ran.retval.cast_signed()));
         let position = reader.producer_pos();
-        record.case(
-            &format!("output=8 flags={flags:#x}"),
-            &format!("{value} producer={position}"),
-        );
+        record.case(&format!("output=8 flags={flags:#x}"), &format!("{value} producer={position}"));
     }
 }
 
@@ -232,23 +186,12 @@ fn pairs(kernel: &Kernel, record: &mut Record) {
     for (first, second) in [(2000, 2000), (2000, 2064), (2000, 2072), (2040, 2040)] {
         let ring = ring(kernel, 4096);
         let body = |asm: &mut Asm| {
-            asm.st(DW, R7, 0, 0)
-                .map(R1, ring.fd())
-                .mov(R2, first)
-                .mov(R3, 0)
-                .call(RESERVE);
+            asm.st(DW, R7, 0, 0).map(R1, ring.fd()).mov(R2, first).mov(R3, 0).call(RESERVE);
             asm.jmp(JEQ, R0, 0, "end").mov_reg(R8, R0).st(DW, R7, 0, 1);
-            asm.map(R1, ring.fd())
-                .mov(R2, second)
-                .mov(R3, 0)
-                .call(RESERVE);
+            asm.map(R1, ring.fd()).mov(R2, second).mov(R3, 0).call(RESERVE);
             asm.jmp(JEQ, R0, 0, "first").st(DW, R7, 0, 2);
             asm.mov_reg(R1, R0).mov(R2, 0).call(SUBMIT);
-            asm.label("first")
-                .map(R1, ring.fd())
-                .mov(R2, 0)
-                .call(QUERY)
-                .stx(DW, R7, 8, R0);
+            asm.label("first").map(R1, ring.fd()).mov(R2, 0).call(QUERY).stx(DW, R7, 8, R0);
             asm.mov_reg(R1, R8).mov(R2, 0).call(DISCARD);
         };
         let probe = Probe::new(kernel, SCHED_CLS, body).unwrap();
@@ -261,12 +204,7 @@ fn pairs(kernel: &Kernel, record: &mut Record) {
         });
         record.case(
             &format!("size=4096 reserve={first} reserve={second} submit discard"),
-            &format!(
-                "reserved={} available={} read={}",
-                words[0],
-                words[1],
-                found.join(",")
-            ),
+            &format!("reserved={} available={} read={}", words[0], words[1], found.join(",")),
         );
     }
 }
@@ -277,18 +215,12 @@ fn queries(kernel: &Kernel, record: &mut Record) {
         for what in [0, 1, 2, 3, 4, 1 << 32, u64::MAX] {
             let (ring, _reader) = filled(kernel, 4096, sizes, consumed);
             let body = |asm: &mut Asm| {
-                asm.map(R1, ring.fd())
-                    .lddw(R2, what)
-                    .call(QUERY)
-                    .stx(DW, R7, 0, R0);
+                asm.map(R1, ring.fd()).lddw(R2, what).call(QUERY).stx(DW, R7, 0, R0);
             };
             let probe = Probe::new(kernel, SCHED_CLS, body).unwrap();
             let (_, words) = probe.run(&TestRun::new().data_in(&counting(64)));
             let question = format!("size=4096 fill={} consumed={consumed}", list(sizes));
-            record.case(
-                &format!("{question} query={what:#x}"),
-                &words[0].to_string(),
-            );
+            record.case(&format!("{question} query={what:#x}"), &words[0].to_string());
         }
     }
 }
@@ -306,16 +238,11 @@ fn headers(kernel: &Kernel, record: &mut Record) {
             let (len, page) = reader.header();
             record.case(
                 &format!("reserve=12 {name} flags={flags:#x}"),
-                &format!(
-                    "len={len:#x} pg_off={page} producer={}",
-                    reader.producer_pos()
-                ),
+                &format!("len={len:#x} pg_off={page} producer={}", reader.producer_pos()),
             );
         }
     }
     let (_ring, mut reader) = filled(kernel, 4096, &[4080], 1);
-    record.case(
-        "size=4096 fill=4080 consumed=1 read",
-        &format!("{:?}", reader.pop()).to_lowercase(),
-    );
+    record
+        .case("size=4096 fill=4080 consumed=1 read", &format!("{:?}", reader.pop()).to_lowercase());
 }

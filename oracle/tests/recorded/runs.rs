@@ -80,12 +80,7 @@ fn types(kernel: &Kernel, record: &mut Record) {
 /// A program that returns the low half of 8 bytes of its context.
 fn reader(kernel: &Kernel, prog_type: u32, flags: u32, at: i16) -> Option<Prog> {
     let insns = Asm::new().ldx(DW, R0, R1, at).exit().build();
-    kernel
-        .load(&ProgSpec {
-            flags,
-            ..ProgSpec::new(prog_type, &insns)
-        })
-        .ok()
+    kernel.load(&ProgSpec { flags, ..ProgSpec::new(prog_type, &insns) }).ok()
 }
 
 fn raw_tracepoint(kernel: &Kernel, record: &mut Record) {
@@ -99,10 +94,7 @@ fn raw_tracepoint(kernel: &Kernel, record: &mut Record) {
         for size in [0, 1, 7, 8, 9, 16, 95, 96, 97, 104, 128] {
             let ran = prog.test_run(&TestRun::new().ctx_in(&context[..size]));
             let question = format!("raw_tracepoint reads={at} ctx_in={size}");
-            record.case(
-                &question,
-                &format!("{} retval={}", outcome(ran.errno), ran.retval),
-            );
+            record.case(&question, &format!("{} retval={}", outcome(ran.errno), ran.retval));
         }
         let ran = prog.test_run(&TestRun::new());
         let answer = format!("{} retval={}", outcome(ran.errno), ran.retval);
@@ -113,10 +105,7 @@ fn raw_tracepoint(kernel: &Kernel, record: &mut Record) {
     let mut case = |question: &str, run: TestRun<'_>| {
         let ran = prog.test_run(&run);
         let answer = format!("{} retval={}", outcome(ran.errno), ran.retval);
-        record.case(
-            &format!("raw_tracepoint reads=0 ctx_in=8 {question}"),
-            &answer,
-        );
+        record.case(&format!("raw_tracepoint reads=0 ctx_in=8 {question}"), &answer);
     };
     case("data_in=8", plain().data_in(&context[..8]));
     case("data_out=8", plain().data_out(8));
@@ -124,22 +113,13 @@ fn raw_tracepoint(kernel: &Kernel, record: &mut Record) {
     case("repeat=1", plain().repeat(1));
     case("repeat=2", plain().repeat(2));
     for (flags, cpu) in [(0, 1), (1, 0), (1, 1), (1, 1 << 20), (2, 0), (3, 0)] {
-        case(
-            &format!("flags={flags} cpu={cpu}"),
-            TestRun {
-                flags,
-                cpu,
-                ..plain()
-            },
-        );
+        case(&format!("flags={flags} cpu={cpu}"), TestRun { flags, cpu, ..plain() });
     }
 }
 
 fn syscall(kernel: &Kernel, record: &mut Record) {
     record.note("syscall: a program that returns the 8 bytes at `reads`");
-    let context: Vec<u8> = (0..10_000)
-        .flat_map(|n: u64| (n + 1).to_ne_bytes())
-        .collect();
+    let context: Vec<u8> = (0..10_000).flat_map(|n: u64| (n + 1).to_ne_bytes()).collect();
     for at in [0, 8, 4088, 4089, 32_760] {
         let Some(prog) = reader(kernel, prog_type::SYSCALL, SLEEPABLE, at) else {
             record.case(&format!("syscall reads={at}"), "refused");
@@ -148,10 +128,7 @@ fn syscall(kernel: &Kernel, record: &mut Record) {
         for size in [0, 1, 7, 8, 15, 16, 4095, 4096, 4097, 32_768, 65_535, 65_536] {
             let ran = prog.test_run(&TestRun::new().ctx_in(&context[..size]));
             let question = format!("syscall reads={at} ctx_in={size}");
-            record.case(
-                &question,
-                &format!("{} retval={}", outcome(ran.errno), ran.retval),
-            );
+            record.case(&question, &format!("{} retval={}", outcome(ran.errno), ran.retval));
         }
     }
     let prog = reader(kernel, prog_type::SYSCALL, SLEEPABLE, 0).unwrap();
@@ -166,13 +143,7 @@ fn syscall(kernel: &Kernel, record: &mut Record) {
     case("ctx_out=8", plain().ctx_out(8));
     case("repeat=1", plain().repeat(1));
     case("repeat=2", plain().repeat(2));
-    case(
-        "flags=1",
-        TestRun {
-            flags: 1,
-            ..plain()
-        },
-    );
+    case("flags=1", TestRun { flags: 1, ..plain() });
 }
 
 /// What a repetition leaves to the next one, and what comes back in the end.
@@ -185,22 +156,13 @@ fn repetitions(kernel: &Kernel, record: &mut Record) {
                 asm.ldx(W, R1, R6, 8).alu64(ADD, R1, 1).stx(W, R6, 8, R1);
                 asm.ldx(W, R1, R6, 48).alu64(ADD, R1, 1).stx(W, R6, 48, R1);
                 if ty == SCHED_CLS {
-                    asm.ldx(W, R1, R6, 76)
-                        .ldx(W, R2, R6, 80)
-                        .mov_reg(R3, R1)
-                        .alu64(ADD, R3, 1);
-                    asm.jmp_reg(JGT, R3, R2, "end")
-                        .ldx(B, R3, R1, 0)
-                        .alu64(ADD, R3, 1);
+                    asm.ldx(W, R1, R6, 76).ldx(W, R2, R6, 80).mov_reg(R3, R1).alu64(ADD, R3, 1);
+                    asm.jmp_reg(JGT, R3, R2, "end").ldx(B, R3, R1, 0).alu64(ADD, R3, 1);
                     asm.stx(B, R1, 0, R3);
                 }
             };
             let probe = Probe::new(kernel, ty, body).unwrap();
-            let run = TestRun::new()
-                .data_in(&data)
-                .data_out(64)
-                .ctx_out(192)
-                .repeat(repeat);
+            let run = TestRun::new().data_in(&data).data_out(64).ctx_out(192).repeat(repeat);
             let (ran, _) = probe.run(&run);
             let word = |at: usize| u32::from_ne_bytes(ran.ctx_out[at..at + 4].try_into().unwrap());
             let first = hex(&ran.data_out[..1]);
@@ -211,22 +173,14 @@ fn repetitions(kernel: &Kernel, record: &mut Record) {
                 word(48),
                 word(0)
             );
-            record.case(
-                &format!("{} repeat={repeat} adds=mark,cb[0],first", ty.name),
-                &answer,
-            );
+            record.case(&format!("{} repeat={repeat} adds=mark,cb[0],first", ty.name), &answer);
         }
-        for (name, helper, delta) in [
-            ("head:8", 44, 8),
-            ("head:-8", 44, -8),
-            ("tail:-8", 65, -8),
-            ("meta:-8", 54, -8),
-        ] {
+        for (name, helper, delta) in
+            [("head:8", 44, 8), ("head:-8", 44, -8), ("tail:-8", 65, -8), ("meta:-8", 54, -8)]
+        {
             let body = |asm: &mut Asm| {
                 asm.mov_reg(R1, R6).mov(R2, delta).call(helper);
-                asm.ldx(W, R1, R6, 0)
-                    .ldx(W, R2, R6, 4)
-                    .alu64_reg(SUB, R2, R1);
+                asm.ldx(W, R1, R6, 0).ldx(W, R2, R6, 4).alu64_reg(SUB, R2, R1);
                 asm.stx(DW, R7, 0, R2);
             };
             let probe = Probe::new(kernel, XDP, body).unwrap();
@@ -256,10 +210,6 @@ fn repetitions(kernel: &Kernel, record: &mut Record) {
         .map(|(at, word)| format!("{at}:{word}"))
         .collect();
     record.note("ctx_out without ctx_in: OFFSET:WORD of what is not zero");
-    let words = if words.is_empty() {
-        "-".to_owned()
-    } else {
-        words.join(",")
-    };
+    let words = if words.is_empty() { "-".to_owned() } else { words.join(",") };
     record.case("socket_filter ctx_out=192", &words);
 }

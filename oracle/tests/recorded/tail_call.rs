@@ -71,15 +71,11 @@ impl<'k> Stage<'k> {
 
     /// Adds a register other than r1 to a counter.
     fn add(&self, asm: &mut Asm, counter: u32, register: u8) {
-        asm.map_value(R1, self.counters.fd(), counter * 8)
-            .atomic(DW, R1, 0, register, 0);
+        asm.map_value(R1, self.counters.fd(), counter * 8).atomic(DW, R1, 0, register, 0);
     }
 
     fn tail(&self, asm: &mut Asm, index: u64) {
-        asm.mov_reg(R1, R6)
-            .map(R2, self.array.fd())
-            .lddw(R3, index)
-            .call(TAIL_CALL);
+        asm.mov_reg(R1, R6).map(R2, self.array.fd()).lddw(R3, index).call(TAIL_CALL);
     }
 
     /// A tail call, and the count of its miss.
@@ -106,9 +102,7 @@ impl<'k> Stage<'k> {
 
     fn put(&self, index: u64, prog: &Prog) {
         let index = u32::try_from(index).unwrap().to_ne_bytes();
-        self.array
-            .update(&index, &prog.fd().to_ne_bytes(), 0)
-            .unwrap();
+        self.array.update(&index, &prog.fd().to_ne_bytes(), 0).unwrap();
     }
 
     /// Puts the chain and the leaf into their slots.
@@ -129,10 +123,7 @@ impl<'k> Stage<'k> {
     fn run(&self, prog: &Prog, repeat: u32) -> String {
         let data = counting(64);
         self.counters.update(&[0; 4], &[0; 64], 0).unwrap();
-        let ran = prog
-            .test_run(&TestRun::new().data_in(&data).repeat(repeat))
-            .ok()
-            .unwrap();
+        let ran = prog.test_run(&TestRun::new().data_in(&data).repeat(repeat)).ok().unwrap();
         let counters = self.counters.lookup(&[0; 4], 0).unwrap();
         let at = |i: u32| counters[8 * i as usize..][..8].try_into().unwrap();
         let count = |i: u32| u64::from_ne_bytes(at(i));
@@ -168,10 +159,7 @@ fn chains(kernel: &Kernel, record: &mut Record) {
             }
             stage.tail(&mut asm, CHAIN);
             let prog = stage.load(asm.mov(R0, 1).exit(), &[]).unwrap();
-            record.case(
-                &format!("{misses} misses of {name}, then chain"),
-                &stage.run(&prog, 1),
-            );
+            record.case(&format!("{misses} misses of {name}, then chain"), &stage.run(&prog, 1));
         }
     }
     for (name, index) in [
@@ -214,11 +202,7 @@ fn subprograms(kernel: &Kernel, record: &mut Record) {
     let caller = |calls: i32, index: u64, then: Option<u64>| {
         let mut asm = stage.asm();
         stage.count(&mut asm, ENTRIES);
-        asm.mov(R7, calls)
-            .label("again")
-            .mov_reg(R1, R6)
-            .call_sub("sub")
-            .mov_reg(R2, R0);
+        asm.mov(R7, calls).label("again").mov_reg(R1, R6).call_sub("sub").mov_reg(R2, R0);
         stage.add(&mut asm, SUM, R2);
         asm.alu64(SUB, R7, 1).jmp(JNE, R7, 0, "again");
         if let Some(index) = then {
@@ -231,27 +215,12 @@ fn subprograms(kernel: &Kernel, record: &mut Record) {
     };
     for calls in [1, 33, 34, 40] {
         let prog = caller(calls, LEAF, None);
-        record.case(
-            &format!("{calls} calls of a sub that goes to leaf"),
-            &stage.run(&prog, 1),
-        );
+        record.case(&format!("{calls} calls of a sub that goes to leaf"), &stage.run(&prog, 1));
     }
-    record.case(
-        "2 calls of a sub that goes to chain",
-        &stage.run(&caller(2, CHAIN, None), 1),
-    );
-    record.case(
-        "1 call to chain, then leaf",
-        &stage.run(&caller(1, CHAIN, Some(LEAF)), 1),
-    );
-    record.case(
-        "32 calls to leaf, then chain",
-        &stage.run(&caller(32, LEAF, Some(CHAIN)), 1),
-    );
-    record.case(
-        "1 call to leaf, then chain",
-        &stage.run(&caller(1, LEAF, Some(CHAIN)), 1),
-    );
+    record.case("2 calls of a sub that goes to chain", &stage.run(&caller(2, CHAIN, None), 1));
+    record.case("1 call to chain, then leaf", &stage.run(&caller(1, CHAIN, Some(LEAF)), 1));
+    record.case("32 calls to leaf, then chain", &stage.run(&caller(32, LEAF, Some(CHAIN)), 1));
+    record.case("1 call to leaf, then chain", &stage.run(&caller(1, LEAF, Some(CHAIN)), 1));
     record.case("40 calls to an empty slot, then chain", &{
         stage.run(&caller(40, EMPTY, Some(CHAIN)), 1)
     });
@@ -265,33 +234,23 @@ fn subprograms(kernel: &Kernel, record: &mut Record) {
     }
     let prog = caller(1, 3, Some(3));
     stage.put(3, &prog);
-    record.case(
-        "1 call of a sub that goes to its caller, then itself",
-        &stage.run(&prog, 1),
-    );
+    record.case("1 call of a sub that goes to its caller, then itself", &stage.run(&prog, 1));
 
     // Part of the budget is spent by the main program, the rest by a sub-program.
     let mut asm = stage.asm();
     stage.count(&mut asm, ENTRIES);
-    asm.map_value(R1, stage.counters.fd(), ENTRIES * 8)
-        .ldx(DW, R2, R1, 0);
+    asm.map_value(R1, stage.counters.fd(), ENTRIES * 8).ldx(DW, R2, R1, 0);
     asm.jmp(JGE, R2, 20, "twentieth");
     stage.tail(&mut asm, 3);
     asm.label("twentieth").mov(R7, 40);
     asm.label("again").mov_reg(R1, R6).call_sub("sub");
-    asm.alu64(SUB, R7, 1)
-        .jmp(JNE, R7, 0, "again")
-        .mov(R0, 1)
-        .exit();
+    asm.alu64(SUB, R7, 1).jmp(JNE, R7, 0, "again").mov(R0, 1).exit();
     asm.label("sub").mov_reg(R6, R1);
     stage.attempt(&mut asm, LEAF);
     asm.mov(R0, 100).exit();
     let prog = stage.load(&asm, &["sub"]).unwrap();
     stage.put(3, &prog);
-    record.case(
-        "19 jumps to itself, then 40 calls of a sub to leaf",
-        &stage.run(&prog, 1),
-    );
+    record.case("19 jumps to itself, then 40 calls of a sub to leaf", &stage.run(&prog, 1));
 }
 
 fn frames(kernel: &Kernel, record: &mut Record) {
@@ -308,15 +267,8 @@ fn frames(kernel: &Kernel, record: &mut Record) {
     let leaf = stage.load(leaf.mov(R0, 9).exit(), &[]).unwrap();
     stage.put(LEAF, &leaf);
     let mut asm = stage.asm();
-    asm.mov(R7, 1)
-        .mov(R8, 2)
-        .mov(R9, 4)
-        .st(DW, R10, -8, 8)
-        .st(DW, R10, -216, 16);
-    asm.mov_reg(R1, R6)
-        .call_sub("sub")
-        .alu64(LSH, R0, 8)
-        .alu64_reg(OR, R0, R7);
+    asm.mov(R7, 1).mov(R8, 2).mov(R9, 4).st(DW, R10, -8, 8).st(DW, R10, -216, 16);
+    asm.mov_reg(R1, R6).call_sub("sub").alu64(LSH, R0, 8).alu64_reg(OR, R0, R7);
     asm.alu64_reg(OR, R0, R8).alu64_reg(OR, R0, R9);
     asm.ldx(DW, R1, R10, -8).alu64_reg(OR, R0, R1);
     asm.ldx(DW, R1, R10, -216).alu64_reg(OR, R0, R1).exit();
@@ -333,11 +285,7 @@ fn frames(kernel: &Kernel, record: &mut Record) {
         let mut asm = stage.asm();
         stage.count(&mut asm, ENTRIES);
         for sub in subs {
-            asm.mov_reg(R1, R6)
-                .call_sub(sub)
-                .exit()
-                .label(sub)
-                .mov_reg(R6, R1);
+            asm.mov_reg(R1, R6).call_sub(sub).exit().label(sub).mov_reg(R6, R1);
         }
         match index {
             Some(index) => stage.attempt(&mut asm, index),
@@ -348,16 +296,10 @@ fn frames(kernel: &Kernel, record: &mut Record) {
     };
     let leaf = deep(None);
     stage.put(LEAF, &leaf);
-    record.case(
-        "the 8th frame goes to a leaf of 8 frames",
-        &stage.run(&deep(Some(LEAF)), 1),
-    );
+    record.case("the 8th frame goes to a leaf of 8 frames", &stage.run(&deep(Some(LEAF)), 1));
     let prog = deep(Some(3));
     stage.put(3, &prog);
-    record.case(
-        "the 8th frame goes to its own program",
-        &stage.run(&prog, 1),
-    );
+    record.case("the 8th frame goes to its own program", &stage.run(&prog, 1));
 }
 
 fn refusals(kernel: &Kernel, record: &mut Record) {
@@ -372,69 +314,38 @@ fn refusals(kernel: &Kernel, record: &mut Record) {
     };
     for stack in [232, 240, 248, 256, 264, 512] {
         let mut asm = stage.asm();
-        asm.st(DW, R10, -stack, 0)
-            .mov_reg(R1, R6)
-            .call_sub("sub")
-            .exit();
+        asm.st(DW, R10, -stack, 0).mov_reg(R1, R6).call_sub("sub").exit();
         asm.label("sub").mov_reg(R6, R1);
         stage.tail(&mut asm, LEAF);
         asm.mov(R0, 0).exit();
-        verdict(
-            &format!("caller has {stack} bytes of stack"),
-            stage.load(&asm, &["sub"]),
-        );
+        verdict(&format!("caller has {stack} bytes of stack"), stage.load(&asm, &["sub"]));
     }
     let mut asm = stage.asm();
     stage.tail(&mut asm, LEAF);
     verdict("r0 is returned after a miss", stage.load(asm.exit(), &[]));
     let mut asm = stage.asm();
     stage.tail(&mut asm, LEAF);
-    verdict(
-        "r1 is read after a miss",
-        stage.load(asm.mov_reg(R0, R1).exit(), &[]),
-    );
+    verdict("r1 is read after a miss", stage.load(asm.mov_reg(R0, R1).exit(), &[]));
 
     let mut asm = stage.asm();
-    asm.mov(R1, 1)
-        .func(R2, "body")
-        .mov(R3, 0)
-        .mov(R4, 0)
-        .call(LOOP)
-        .mov(R0, 0)
-        .exit();
+    asm.mov(R1, 1).func(R2, "body").mov(R3, 0).mov(R4, 0).call(LOOP).mov(R0, 0).exit();
     asm.label("body").mov(R6, 0);
     stage.tail(&mut asm, LEAF);
     asm.mov(R0, 0).exit();
     verdict("a callback tail-calls", stage.load(&asm, &["body"]));
 
     let mut asm = stage.asm();
-    asm.mov_reg(R1, R6)
-        .call_sub("sub")
-        .mov(R0, 0)
-        .exit()
-        .label("sub")
-        .mov_reg(R6, R1);
+    asm.mov_reg(R1, R6).call_sub("sub").mov(R0, 0).exit().label("sub").mov_reg(R6, R1);
     stage.tail(&mut asm, LEAF);
     let insns = asm.mov(R0, 0).exit().build();
     let spec = ProgSpec::new(prog_type::SCHED_CLS, &insns);
     verdict("a sub tail-calls, no types are given", kernel.load(&spec));
 
-    let ring = kernel
-        .create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, 4096))
-        .unwrap();
+    let ring = kernel.create_map(&MapSpec::new(map_type::RINGBUF, 0, 0, 4096)).unwrap();
     let mut asm = stage.asm();
-    asm.map(R1, ring.fd())
-        .mov(R2, 8)
-        .mov(R3, 0)
-        .call(131)
-        .mov_reg(R7, R0);
+    asm.map(R1, ring.fd()).mov(R2, 8).mov(R3, 0).call(131).mov_reg(R7, R0);
     asm.jmp(JEQ, R7, 0, "end");
     stage.tail(&mut asm, LEAF);
-    asm.mov_reg(R1, R7)
-        .mov(R2, 0)
-        .call(133)
-        .label("end")
-        .mov(R0, 0)
-        .exit();
+    asm.mov_reg(R1, R7).mov(R2, 0).call(133).label("end").mov(R0, 0).exit();
     verdict("a ring buffer's reservation is held", stage.load(&asm, &[]));
 }

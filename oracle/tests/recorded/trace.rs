@@ -48,21 +48,12 @@ fn case(kernel: &Kernel, record: &mut Record, format: &str, size: usize) {
         for (at, byte) in (-64..).zip(format.bytes()) {
             asm.st(B, R10, at, i32::from(byte));
         }
-        asm.mov_reg(R1, R10)
-            .alu64(ADD, R1, -64)
-            .mov(R2, i32::try_from(size).unwrap());
-        asm.mov(R3, 1)
-            .mov(R4, 2)
-            .mov(R5, 3)
-            .call(TRACE_PRINTK)
-            .stx(DW, R7, 0, R0);
+        asm.mov_reg(R1, R10).alu64(ADD, R1, -64).mov(R2, i32::try_from(size).unwrap());
+        asm.mov(R3, 1).mov(R4, 2).mov(R5, 3).call(TRACE_PRINTK).stx(DW, R7, 0, R0);
     };
     let answer = match Probe::new(kernel, SCHED_CLS, body) {
         Ok(probe) => returned(probe.run_on(&[])[0]),
         Err(_) => "refused".to_owned(),
     };
-    record.case(
-        &format!("trace_printk format={format:?} size={size}"),
-        &answer,
-    );
+    record.case(&format!("trace_printk format={format:?} size={size}"), &answer);
 }

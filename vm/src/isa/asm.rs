@@ -32,11 +32,7 @@ pub fn assemble(source: &str) -> Result<Vec<Insn>, AsmError> {
     let mut assembly = Assembly::default();
     for (index, line) in source.lines().enumerate() {
         let text = strip_comment(line).trim();
-        let at = |what| AsmError {
-            line: index + 1,
-            what,
-            text: text.to_owned(),
-        };
+        let at = |what| AsmError { line: index + 1, what, text: text.to_owned() };
         assembly.line(text, index + 1).map_err(at)?;
     }
     assembly.finish()
@@ -71,44 +67,25 @@ impl Assembly {
             return Ok(());
         }
         if let Some(label) = text.strip_suffix(':') {
-            let new = self
-                .labels
-                .insert(label.trim().to_owned(), self.slots.len())
-                .is_none();
-            return if new {
-                Ok(())
-            } else {
-                Err(format!("label `{label}` stands twice"))
-            };
+            let new = self.labels.insert(label.trim().to_owned(), self.slots.len()).is_none();
+            return if new { Ok(()) } else { Err(format!("label `{label}` stands twice")) };
         }
         let (row, rest) = find_row(text)?;
-        let operands: Vec<&str> = rest
-            .split(',')
-            .map(str::trim)
-            .filter(|operand| !operand.is_empty())
-            .collect();
+        let operands: Vec<&str> =
+            rest.split(',').map(str::trim).filter(|operand| !operand.is_empty()).collect();
         let mut fields = Insn::default();
         let mut wide = None;
         let label = row.operands(&operands, &mut fields, &mut wide)?;
         if let Some((field, label)) = label {
             let (slot, text) = (self.slots.len(), text.to_owned());
-            self.fixups.push(Fixup {
-                slot,
-                field,
-                label,
-                line,
-                text,
-            });
+            self.fixups.push(Fixup { slot, field, label, line, text });
         }
         if row.op == Op::Exit {
             self.last_exit = Some(self.slots.len());
         }
         self.slots.push(row.encode(fields));
         if row.shape == Shape::Lddw {
-            self.slots.push(Insn {
-                imm: wide.unwrap_or(0),
-                ..Insn::default()
-            });
+            self.slots.push(Insn { imm: wide.unwrap_or(0), ..Insn::default() });
         }
         Ok(())
     }
@@ -117,26 +94,12 @@ impl Assembly {
         if let Some(exit) = self.last_exit {
             self.labels.entry("exit".to_owned()).or_insert(exit);
         }
-        for Fixup {
-            slot,
-            field,
-            label,
-            line,
-            text,
-        } in self.fixups
-        {
-            let fail = |what| AsmError {
-                line,
-                what,
-                text: text.clone(),
-            };
+        for Fixup { slot, field, label, line, text } in self.fixups {
+            let fail = |what| AsmError { line, what, text: text.clone() };
             let Some(&target) = self.labels.get(&label) else {
                 return Err(fail(format!("no label `{label}`")));
             };
             let insn = &mut self.slots[slot];
-            let pseudo_func = insn.op() == Ok(Op::LddwFunc);
-            // The kernel counts a function's address from the lddw's own first slot
-            // plus one, as for every other distance.
             let from = slot + 1;
             let distance = i32::try_from(target).ok().zip(i32::try_from(from).ok());
             let distance = distance.map(|(target, from)| target - from);
@@ -144,7 +107,7 @@ impl Assembly {
             let distance = distance.ok_or_else(too_far)?;
             match field {
                 Field::Off => insn.off = i16::try_from(distance).map_err(|_| too_far())?,
-                Field::Imm => insn.imm = distance + i32::from(pseudo_func),
+                Field::Imm => insn.imm = distance,
             }
         }
         Ok(self.slots)
@@ -158,16 +121,10 @@ fn find_row(text: &str) -> Result<(&'static Row, &str), String> {
         None => (false, text),
     };
     // A mnemonic may be several words (`call local`): the longest that names a row.
-    let ends = text
-        .match_indices(char::is_whitespace)
-        .map(|(at, _)| at)
-        .chain([text.len()]);
+    let ends = text.match_indices(char::is_whitespace).map(|(at, _)| at).chain([text.len()]);
     for end in ends.collect::<Vec<_>>().into_iter().rev() {
         let (name, rest) = (text[..end].trim_end(), text[end..].trim());
-        let by_register = rest
-            .split(',')
-            .nth(1)
-            .is_some_and(|o| register(o.trim()).is_ok());
+        let by_register = rest.split(',').nth(1).is_some_and(|o| register(o.trim()).is_ok());
         let row = ROWS.iter().find(|row| {
             let named = row.mnemonic == name || alias(name) == Some(row.mnemonic);
             named && locked == row.is_atomic() && row.takes_register(by_register)
@@ -185,9 +142,7 @@ fn alias(name: &str) -> Option<&'static str> {
         return Some("call");
     }
     let plain = name.strip_suffix("64").or_else(|| name.strip_prefix('b'))?;
-    ROWS.iter()
-        .map(|row| row.mnemonic)
-        .find(|&mnemonic| mnemonic == plain)
+    ROWS.iter().map(|row| row.mnemonic).find(|&mnemonic| mnemonic == plain)
 }
 
 impl Row {
@@ -213,10 +168,7 @@ impl Row {
         wide: &mut Option<i32>,
     ) -> Result<Option<(Field, String)>, String> {
         let mut next = operands.iter().copied();
-        let mut operand = || {
-            next.next()
-                .ok_or_else(|| "an operand is missing".to_owned())
-        };
+        let mut operand = || next.next().ok_or_else(|| "an operand is missing".to_owned());
         let mut label = None;
         match self.shape {
             Shape::AluImm => {
@@ -296,18 +248,13 @@ fn strip_comment(line: &str) -> &str {
 
 fn register(text: &str) -> Result<u8, String> {
     let number = text.trim_start_matches('%').strip_prefix('r');
-    let number = number
-        .and_then(|n| n.parse::<u8>().ok())
-        .filter(|&n| n < 16);
+    let number = number.and_then(|n| n.parse::<u8>().ok()).filter(|&n| n < 16);
     number.ok_or_else(|| format!("`{text}` is no register"))
 }
 
 fn memory(text: &str) -> Result<(u8, i16), String> {
     let bad = || format!("`{text}` is no memory operand");
-    let inner = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .ok_or_else(bad)?;
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).ok_or_else(bad)?;
     let split = inner.find(['+', '-']).unwrap_or(inner.len());
     let (reg, off) = inner.split_at(split);
     let off = if off.is_empty() { 0 } else { integer(off)? };
@@ -353,16 +300,11 @@ fn integer(text: &str) -> Result<i128, String> {
         Some(rest) => (-1, rest),
         None => (1, text.trim().trim_start_matches('+')),
     };
-    let value = match digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"))
-    {
+    let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hex) => i128::from_str_radix(hex, 16),
         None => digits.parse::<i128>(),
     };
-    value
-        .map(|value| sign * value)
-        .map_err(|_| format!("`{text}` is no number"))
+    value.map(|value| sign * value).map_err(|_| format!("`{text}` is no number"))
 }
 
 #[cfg(test)]
@@ -381,10 +323,7 @@ mod tests {
         assert_eq!(one("add64 r1, -5").op(), Ok(Op::Add64Imm));
         assert_eq!(one("jeq32 %r1, %r5, +1").op(), Ok(Op::Jeq32Reg));
         assert_eq!(one("jeq %r1, 5, -1").op(), Ok(Op::Jeq64Imm));
-        assert_eq!(
-            one("lock fetch add32 [%r1-4], %r2").op(),
-            Ok(Op::AtomicFetchAdd32)
-        );
+        assert_eq!(one("lock fetch add32 [%r1-4], %r2").op(), Ok(Op::AtomicFetchAdd32));
         assert_eq!(one("bswap32 %r1").op(), Ok(Op::Swap32));
         assert_eq!(one("call local +1").op(), Ok(Op::CallLocal));
         assert_eq!(one("call helper 7").op(), Ok(Op::CallHelper));
@@ -401,10 +340,7 @@ mod tests {
     #[test]
     fn mistakes_name_their_line() {
         let cases = [
-            (
-                "mov %r0, 1\nfrob %r1",
-                "line 2: no such instruction: `frob %r1`",
-            ),
+            ("mov %r0, 1\nfrob %r1", "line 2: no such instruction: `frob %r1`"),
             ("mov %r0", "line 1: an operand is missing: `mov %r0`"),
             (
                 "ldxw %r0, [%r1+40000]",

@@ -71,9 +71,7 @@ const fn by_code() -> [[u8; MOST_FORMS]; 256] {
 
 fn forms(code: u8) -> impl Iterator<Item = &'static Row> {
     let indexes = BY_CODE[usize::from(code)].iter();
-    indexes
-        .take_while(|&&index| index != NO_ROW)
-        .map(|&index| &ROWS[usize::from(index)])
+    indexes.take_while(|&&index| index != NO_ROW).map(|&index| &ROWS[usize::from(index)])
 }
 
 impl Insn {
@@ -92,29 +90,13 @@ impl Insn {
         let uses = row.shape.uses();
         let fields = [
             ("destination register", uses.dst, i32::from(self.dst)),
-            (
-                "source register",
-                uses.src || matches!(row.key, Key::Src(_)),
-                i32::from(self.src),
-            ),
-            (
-                "offset",
-                uses.off || matches!(row.key, Key::Off(_)),
-                i32::from(self.off),
-            ),
-            (
-                "immediate",
-                uses.imm || matches!(row.key, Key::Imm(_)),
-                self.imm,
-            ),
+            ("source register", uses.src || matches!(row.key, Key::Src(_)), i32::from(self.src)),
+            ("offset", uses.off || matches!(row.key, Key::Off(_)), i32::from(self.off)),
+            ("immediate", uses.imm || matches!(row.key, Key::Imm(_)), self.imm),
         ];
         for (field, used, value) in fields {
             if !used && value != 0 {
-                return Err(DecodeError::Reserved {
-                    mnemonic,
-                    field,
-                    value,
-                });
+                return Err(DecodeError::Reserved { mnemonic, field, value });
             }
         }
         for (used, register) in [(uses.dst, self.dst), (uses.src, self.src)] {
@@ -177,13 +159,7 @@ mod tests {
     #[test]
     fn every_row_round_trips() {
         for row in ROWS {
-            let insn = row.encode(Insn {
-                code: 0,
-                dst: 1,
-                src: 2,
-                off: -3,
-                imm: -7,
-            });
+            let insn = row.encode(Insn { code: 0, dst: 1, src: 2, off: -3, imm: -7 });
             assert_eq!(insn.op(), Ok(row.op), "{row:?}");
         }
     }

@@ -56,9 +56,7 @@ impl Insn {
         let off = self.off.to_le_bytes();
         let imm = self.imm.to_le_bytes();
         let regs = (self.dst & 0xf) | (self.src << 4);
-        [
-            self.code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3],
-        ]
+        [self.code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3]]
     }
 
     /// Reads a run of little-endian slots; `None` when the length is not a
@@ -66,27 +64,13 @@ impl Insn {
     #[must_use]
     pub fn parse_le(bytes: &[u8]) -> Option<Vec<Self>> {
         let (slots, rest) = bytes.as_chunks::<8>();
-        rest.is_empty().then(|| {
-            slots
-                .iter()
-                .map(|&slot| Self::from_le_bytes(slot))
-                .collect()
-        })
+        rest.is_empty().then(|| slots.iter().map(|&slot| Self::from_le_bytes(slot)).collect())
     }
 }
 
 impl fmt::Debug for Insn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            code,
-            dst,
-            src,
-            off,
-            imm,
-        } = self;
-        write!(
-            f,
-            "Insn({code:#04x} dst {dst} src {src} off {off} imm {imm:#x})"
-        )
+        let Self { code, dst, src, off, imm } = self;
+        write!(f, "Insn({code:#04x} dst {dst} src {src} off {off} imm {imm:#x})")
     }
 }

@@ -226,14 +226,13 @@ const fn row(
     mnemonic: &'static str,
     text: &'static str,
 ) -> Row {
-    Row {
-        op,
-        code,
-        key,
-        shape,
-        narrow,
-        mnemonic,
-        text,
+    Row { op, code, key, shape, narrow, mnemonic, text }
+}
+
+impl Row {
+    /// Whether an atomic operation writes the old value to a register.
+    pub(crate) fn key_fetches(&self) -> bool {
+        matches!(self.key, Key::Imm(imm) if imm & 1 == 1)
     }
 }
 
@@ -267,10 +266,7 @@ mod tests {
                     (Key::Src(a), Key::Src(b)) => a != b,
                     _ => false,
                 };
-                assert!(
-                    row.code != other.code || keys_differ,
-                    "{row:?} and {other:?}"
-                );
+                assert!(row.code != other.code || keys_differ, "{row:?} and {other:?}");
             }
         }
     }

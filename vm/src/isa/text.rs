@@ -33,9 +33,7 @@ pub fn disassemble(op: Op, insn: Insn, wide: u64, names: &dyn Names) -> String {
     let row = op.row();
     let Row { text, narrow, .. } = *row;
     let reg = if narrow { 'w' } else { 'r' };
-    let Insn {
-        dst, src, off, imm, ..
-    } = insn;
+    let Insn { dst, src, off, imm, .. } = insn;
     match row.shape {
         Shape::AluImm => format!("{reg}{dst} {text} {imm}"),
         Shape::AluReg => format!("{reg}{dst} {text} {reg}{src}"),
@@ -52,16 +50,10 @@ pub fn disassemble(op: Op, insn: Insn, wide: u64, names: &dyn Names) -> String {
         Shape::Goto => format!("{text} {off:+}"),
         Shape::GotoLong => format!("{text} {imm:+}"),
         Shape::Call if op == Op::CallHelper => {
-            format!(
-                "call {}",
-                names.helper(imm).unwrap_or_else(|| imm.to_string())
-            )
+            format!("call {}", names.helper(imm).unwrap_or_else(|| imm.to_string()))
         }
         Shape::Call => {
-            format!(
-                "call {}",
-                names.function(imm).unwrap_or_else(|| format!("{imm:+}"))
-            )
+            format!("call {}", names.function(imm).unwrap_or_else(|| format!("{imm:+}")))
         }
         Shape::CallBtf => format!("call kfunc#{imm}"),
         Shape::CallReg => format!("{text} r{dst}"),
@@ -82,11 +74,8 @@ fn lddw(op: Op, insn: Insn, wide: u64, names: &dyn Names) -> String {
         Op::LddwMapIdxValue => format!("r{dst} = map[{}][0] + {}", map(), wide >> 32),
         Op::LddwMapValue => format!("r{dst} = {text}[{imm}] + {}", wide >> 32),
         Op::LddwFunc => {
-            let name = names.function(imm.wrapping_sub(1));
-            format!(
-                "r{dst} = {text}[{}]",
-                name.unwrap_or_else(|| format!("{imm:+}"))
-            )
+            let name = names.function(imm);
+            format!("r{dst} = {text}[{}]", name.unwrap_or_else(|| format!("{imm:+}")))
         }
         Op::LddwMapFd | Op::LddwBtfId => format!("r{dst} = {text}[{imm}]"),
         _ => format!("r{dst} = {} ll", wide.cast_signed()),
@@ -151,10 +140,7 @@ mod tests {
             ("stb [%r10-1], 7", "*(u8 *)(r10 - 1) = 7"),
             ("stxdw [%r10-8], %r1", "*(u64 *)(r10 - 8) = r1"),
             ("lock add [%r1], %r2", "lock *(u64 *)(r1 + 0) += r2"),
-            (
-                "lock fetch or32 [%r1+4], %r2",
-                "w2 = atomic_fetch_or((u32 *)(r1 + 4), w2)",
-            ),
+            ("lock fetch or32 [%r1+4], %r2", "w2 = atomic_fetch_or((u32 *)(r1 + 4), w2)"),
             ("lock xchg32 [%r1], %r2", "w2 = xchg32_32(r1 + 0, w2)"),
             ("lock cmpxchg [%r1], %r2", "r0 = cmpxchg_64(r1 + 0, r0, r2)"),
             ("load_acqw %r1, [%r2]", "r1 = load_acquire((u32 *)(r2 + 0))"),
@@ -171,10 +157,7 @@ mod tests {
             ("lddw map_idx_value %r1, 2, 8", "r1 = map[2][0] + 8"),
             ("ldabsh 12", "r0 = *(u16 *)skb[12]"),
             ("ldindb %r7, 14", "r0 = *(u8 *)skb[r7 + 14]"),
-            (
-                "addr_space_cast %r1, %r2, 65536",
-                "r1 = addr_space_cast(r2, 1, 0)",
-            ),
+            ("addr_space_cast %r1, %r2, 65536", "r1 = addr_space_cast(r2, 1, 0)"),
             ("exit", "exit"),
         ];
         for (asm, llvm) in cases {
