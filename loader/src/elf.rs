@@ -1,0 +1,454 @@
+//! The ELF side of an object: sections, symbols and relocations as they stand.
+//!
+//! Liberal about what compilers of twelve years have written (no machine number,
+//! REL and RELA, any relocation type), strict about what the file claims: every
+//! offset, index and name is checked here, so that the rest of the crate indexes
+//! sections and symbols without doubt.
+//!
+//! Invariant: [`Symbol::section`] and [`Reloc::symbol`] are valid indexes.
+
+use std::sync::Arc;
+
+use object::Endianness;
+use object::elf::{self, FileHeader64};
+use object::read::SectionIndex;
+use object::read::elf::{FileHeader as _, Rel as _, Rela as _, SectionHeader as _, Sym as _};
+
+use crate::bytes::{Endian, index, until_nul};
+use crate::error::{LoadError, Site};
+
+/// Longest section or symbol name that is read, in bytes. Mangled names come to a
+/// few hundred; without a limit, overlapping names would take quadratic time.
+const MAX_NAME: usize = 4096;
+
+/// `EM_BPF`; compilers from before it was assigned wrote 0.
+const EM_BPF: u16 = 247;
+
+type Header = FileHeader64<Endianness>;
+
+/// A parsed ELF file, borrowing from its bytes.
+#[derive(Debug)]
+pub struct Elf<'a> {
+    endian: Endian,
+    sections: Vec<Section<'a>>,
+    symbols: Vec<Symbol>,
+}
+
+/// One section.
+#[derive(Debug)]
+pub struct Section<'a> {
+    /// The name; bytes that are not UTF-8 are replaced.
+    pub name: Arc<str>,
+    /// `sh_type`.
+    pub kind: u32,
+    /// `sh_flags`.
+    pub flags: u64,
+    /// `sh_size`: also for sections without contents in the file.
+    pub size: u64,
+    /// The contents; empty for `SHT_NOBITS`.
+    pub data: &'a [u8],
+    /// What must be patched in this section, ordered by offset.
+    pub relocs: Vec<Reloc>,
+}
+
+impl Section<'_> {
+    /// Holds instructions.
+    #[must_use]
+    pub fn is_code(&self) -> bool {
+        self.kind == elf::SHT_PROGBITS.0 && self.flags & elf::SHF_EXECINSTR.0 != 0
+    }
+
+    /// Would be in memory at run time.
+    #[must_use]
+    pub fn is_alloc(&self) -> bool {
+        self.flags & elf::SHF_ALLOC.0 != 0
+    }
+
+    /// Has no contents in the file (`.bss`).
+    #[must_use]
+    pub fn is_nobits(&self) -> bool {
+        self.kind == elf::SHT_NOBITS.0
+    }
+}
+
+/// One entry of the symbol table.
+#[derive(Debug, Clone)]
+pub struct Symbol {
+    /// The name; empty for section symbols.
+    pub name: Arc<str>,
+    /// Offset in its section, in bytes.
+    pub value: u64,
+    /// `st_size` in bytes; old compilers write 0.
+    pub size: u64,
+    /// `STT_*`.
+    pub kind: SymbolKind,
+    /// `STB_*`.
+    pub bind: Bind,
+    /// Where it is defined.
+    pub place: Home,
+}
+
+impl Symbol {
+    /// The section that defines the symbol.
+    #[must_use]
+    pub fn section(&self) -> Option<usize> {
+        match self.place {
+            Home::Section(index) => Some(index),
+            Home::Undefined | Home::Absolute | Home::Common => None,
+        }
+    }
+}
+
+/// Where a symbol is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// Nowhere in this object.
+    Undefined,
+    /// In the section of this index.
+    Section(usize),
+    /// `SHN_ABS` or another reserved index: the value is no address.
+    Absolute,
+    /// `SHN_COMMON`: storage that a linker would have to allot.
+    Common,
+}
+
+/// `STT_*`, as far as BPF objects use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolKind {
+    /// `STT_NOTYPE`: labels, and everything before clang 8.
+    NoType,
+    /// `STT_OBJECT`: data and maps.
+    Object,
+    /// `STT_FUNC`.
+    Func,
+    /// `STT_SECTION`: stands for the section itself.
+    Section,
+    /// Any other: source file names.
+    Other,
+}
+
+/// `STB_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bind {
+    /// `static`.
+    Local,
+    /// Visible to other objects.
+    Global,
+    /// May stay undefined.
+    Weak,
+}
+
+/// One relocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloc {
+    /// Offset in the section that it patches, in bytes.
+    pub offset: u64,
+    /// Index into [`Elf::symbols`].
+    pub symbol: usize,
+    /// `R_BPF_*`.
+    pub kind: u32,
+    /// The addend of a RELA entry; 0 for REL, whose addend is in the patched place.
+    pub addend: i64,
+}
+
+impl<'a> Elf<'a> {
+    /// Reads the section table, the symbol table and every relocation table.
+    ///
+    /// # Errors
+    /// [`LoadError::NotBpf`] when the file is not a 64-bit ELF file for BPF,
+    /// [`LoadError::Elf`] when a table or name leads out of the file.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let (header, endianness) = file_header(bytes)?;
+        let broken = |e: object::Error| LoadError::elf(Site::default(), e.to_string());
+        let table = header.sections(endianness, bytes).map_err(broken)?;
+        let names = section_names(header, endianness, bytes)?;
+        let mut names_left = Names::new(bytes);
+        let mut sections = Vec::with_capacity(table.len());
+        for (number, raw) in table.iter().enumerate() {
+            let offset = index(raw.sh_name(endianness).into());
+            let name: Arc<str> = match names_left.get(names, offset) {
+                Some(name) => name,
+                // Section 0 is a placeholder whatever it holds.
+                None if number == 0 => "".into(),
+                None => {
+                    let reason = format!("name of section {number} is not in the string table");
+                    return Err(LoadError::elf(Site::default(), reason));
+                }
+            };
+            sections.push(Section {
+                kind: raw.sh_type(endianness).0,
+                flags: raw.sh_flags(endianness).0,
+                size: raw.sh_size(endianness),
+                // A section that leads out of the file matters only if it is used.
+                data: &[],
+                relocs: Vec::new(),
+                name,
+            });
+            let section = sections.last_mut().expect("just pushed");
+            if number > 0 && section.kind != elf::SHT_NULL.0 {
+                section.data = raw.data(endianness, bytes).map_err(|_| {
+                    let reason = format!("its {} bytes lead out of the file", section.size);
+                    LoadError::elf(Site::section(&section.name), reason)
+                })?;
+            }
+        }
+        let symbols = read_symbols(&table, endianness, bytes, &sections, &mut names_left)?;
+        read_relocs(&table, endianness, bytes, &mut sections, symbols.len())?;
+        let endian = match endianness {
+            Endianness::Little => Endian::Little,
+            Endianness::Big => Endian::Big,
+        };
+        Ok(Self {
+            endian,
+            sections,
+            symbols,
+        })
+    }
+
+    /// The byte order of the file.
+    #[must_use]
+    pub fn endian(&self) -> Endian {
+        self.endian
+    }
+
+    /// All sections by index; index 0 is the empty placeholder.
+    #[must_use]
+    pub fn sections(&self) -> &[Section<'a>] {
+        &self.sections
+    }
+
+    /// All symbols by index; index 0 is the empty placeholder.
+    #[must_use]
+    pub fn symbols(&self) -> &[Symbol] {
+        &self.symbols
+    }
+
+    /// The first section of that name.
+    #[must_use]
+    pub fn section(&self, name: &str) -> Option<&Section<'a>> {
+        self.sections.iter().find(|section| *section.name == *name)
+    }
+
+    /// The name people know a symbol by: its own, or its section's.
+    #[must_use]
+    pub fn symbol_name(&self, symbol: &Symbol) -> Arc<str> {
+        match symbol.section().and_then(|index| self.sections.get(index)) {
+            Some(section) if symbol.name.is_empty() => Arc::clone(&section.name),
+            _ => Arc::clone(&symbol.name),
+        }
+    }
+}
+
+/// Reads names out of string tables. Names may share bytes, so a small file could
+/// name any amount: all together may come to four times the file.
+struct Names {
+    left: usize,
+}
+
+impl Names {
+    fn new(bytes: &[u8]) -> Self {
+        Self {
+            left: bytes.len().saturating_mul(4),
+        }
+    }
+
+    fn get(&mut self, table: &[u8], offset: usize) -> Option<Arc<str>> {
+        let name = until_nul(table.get(offset..)?, MAX_NAME)?;
+        self.left = self.left.checked_sub(name.len())?;
+        Some(String::from_utf8_lossy(name).into())
+    }
+}
+
+fn file_header(bytes: &[u8]) -> Result<(&Header, Endianness), LoadError> {
+    let not_bpf = |reason: String| LoadError::NotBpf {
+        site: Site::default(),
+        reason: reason.into(),
+    };
+    if bytes.is_empty() {
+        return Err(not_bpf("the file is empty".to_owned()));
+    }
+    if bytes.get(..4) != Some(b"\x7fELF") {
+        return Err(not_bpf(
+            "the file does not start with the ELF magic number".to_owned(),
+        ));
+    }
+    if bytes.get(4) == Some(&1) {
+        return Err(not_bpf("the file is 32-bit ELF".to_owned()));
+    }
+    let header = Header::parse(bytes).map_err(|_| {
+        LoadError::elf(
+            Site::default(),
+            "the file header is truncated or not of version 1",
+        )
+    })?;
+    let endian = header
+        .endian()
+        .map_err(|_| LoadError::elf(Site::default(), "the header names no byte order"))?;
+    let machine = header.e_machine(endian).0;
+    if machine != EM_BPF && machine != 0 {
+        return Err(not_bpf(format!(
+            "the file is for ELF machine {machine}, BPF is {EM_BPF}"
+        )));
+    }
+    Ok((header, endian))
+}
+
+fn section_names<'a>(
+    header: &Header,
+    endian: Endianness,
+    bytes: &'a [u8],
+) -> Result<&'a [u8], LoadError> {
+    let broken = |e: object::Error| LoadError::elf(Site::default(), e.to_string());
+    let headers = header.section_headers(endian, bytes).map_err(broken)?;
+    if headers.is_empty() {
+        return Ok(&[]);
+    }
+    let number = header.shstrndx(endian, bytes).map_err(broken)?;
+    let table = headers.get(index(number.into())).ok_or_else(|| {
+        LoadError::elf(
+            Site::default(),
+            format!("section {number}, which holds names, is missing"),
+        )
+    })?;
+    table.data(endian, bytes).map_err(|_| {
+        LoadError::elf(
+            Site::default(),
+            "the section name table leads out of the file",
+        )
+    })
+}
+
+fn read_symbols<'a>(
+    table: &object::read::elf::SectionTable<'a, Header>,
+    endian: Endianness,
+    bytes: &'a [u8],
+    sections: &[Section<'a>],
+    names_left: &mut Names,
+) -> Result<Vec<Symbol>, LoadError> {
+    let broken = |e: object::Error| LoadError::elf(Site::section(".symtab"), e.to_string());
+    let raw = table
+        .symbols(endian, bytes, elf::SHT_SYMTAB)
+        .map_err(broken)?;
+    let names = sections
+        .get(raw.string_section().0)
+        .map_or(&[][..], |section| section.data);
+    let mut symbols = Vec::with_capacity(raw.len());
+    for (number, symbol) in raw.enumerate() {
+        let site = || {
+            Site::at(
+                ".symtab",
+                number.0 as u64 * size_of::<elf::Sym64<Endianness>>() as u64,
+            )
+        };
+        let offset = index(symbol.st_name(endian).into());
+        let name: Arc<str> = match offset {
+            0 => "".into(),
+            _ => names_left
+                .get(names, offset)
+                .ok_or_else(|| LoadError::elf(site(), "symbol name is not in the string table"))?,
+        };
+        let shndx = symbol.st_shndx(endian);
+        let place = match raw.symbol_section(endian, symbol, number).map_err(broken)? {
+            Some(SectionIndex(0)) => Home::Undefined,
+            Some(SectionIndex(section)) if section < sections.len() => Home::Section(section),
+            Some(SectionIndex(section)) => {
+                let reason = format!("symbol `{name}` is in section {section}, which is missing");
+                return Err(LoadError::elf(site(), reason));
+            }
+            None if shndx == elf::SHN_UNDEF => Home::Undefined,
+            None if shndx == elf::SHN_COMMON => Home::Common,
+            None => Home::Absolute,
+        };
+        symbols.push(Symbol {
+            name,
+            value: symbol.st_value(endian),
+            size: symbol.st_size(endian),
+            kind: match symbol.st_type() {
+                elf::STT_NOTYPE => SymbolKind::NoType,
+                elf::STT_OBJECT => SymbolKind::Object,
+                elf::STT_FUNC => SymbolKind::Func,
+                elf::STT_SECTION => SymbolKind::Section,
+                _ => SymbolKind::Other,
+            },
+            bind: match symbol.st_bind() {
+                elf::STB_LOCAL => Bind::Local,
+                elf::STB_WEAK => Bind::Weak,
+                _ => Bind::Global,
+            },
+            place,
+        });
+    }
+    Ok(symbols)
+}
+
+fn read_relocs<'a>(
+    table: &object::read::elf::SectionTable<'a, Header>,
+    endian: Endianness,
+    bytes: &'a [u8],
+    sections: &mut [Section<'a>],
+    symbols: usize,
+) -> Result<(), LoadError> {
+    // Tables that share bytes would multiply what a small file makes us hold.
+    let mut budget = bytes.len() as u64;
+    for raw in table.iter() {
+        let kind = raw.sh_type(endian);
+        if kind != elf::SHT_REL && kind != elf::SHT_RELA {
+            continue;
+        }
+        let broken = |e: object::Error| LoadError::elf(Site::section("relocations"), e.to_string());
+        let info = index(raw.sh_info(endian).into());
+        let Some(target) = sections.get_mut(info).filter(|_| info != 0) else {
+            let reason = format!("a relocation table is for section {info}, which is missing");
+            return Err(LoadError::elf(Site::default(), reason));
+        };
+        // Only code and data in memory is patched; debug sections carry dozens of
+        // thousands of relocations of every type that nothing here needs.
+        if !target.is_alloc() && !target.is_code() {
+            continue;
+        }
+        budget = budget.checked_sub(raw.sh_size(endian)).ok_or_else(|| {
+            LoadError::elf(Site::section(&target.name), "its relocation tables overlap")
+        })?;
+        if let Some((entries, _)) = raw.rel(endian, bytes).map_err(broken)? {
+            target.relocs.extend(entries.iter().map(|entry| Reloc {
+                offset: entry.r_offset(endian),
+                symbol: index(entry.r_sym(endian).into()),
+                kind: entry.r_type(endian).0,
+                addend: 0,
+            }));
+        }
+        if let Some((entries, _)) = raw.rela(endian, bytes).map_err(broken)? {
+            target.relocs.extend(entries.iter().map(|entry| Reloc {
+                offset: entry.r_offset(endian),
+                symbol: index(entry.r_sym(endian, false).into()),
+                kind: entry.r_type(endian, false).0,
+                addend: entry.r_addend(endian),
+            }));
+        }
+        if let Some(bad) = target.relocs.iter().find(|reloc| reloc.symbol >= symbols) {
+            let reason = format!(
+                "a relocation is against symbol {}, which is missing",
+                bad.symbol
+            );
+            return Err(LoadError::elf(Site::at(&target.name, bad.offset), reason));
+        }
+        target.relocs.sort_by_key(|reloc| reloc.offset);
+    }
+    Ok(())
+}
+
+/// The name of a relocation type (LLVM's `BPF.def`).
+#[must_use]
+pub fn reloc_name(kind: u32) -> &'static str {
+    match kind {
+        0 => "R_BPF_NONE",
+        1 => "R_BPF_64_64",
+        2 => "R_BPF_64_ABS64",
+        3 => "R_BPF_64_ABS32",
+        4 => "R_BPF_64_NODYLD32",
+        10 => "R_BPF_64_32",
+        // What gcc 12 writes for pointers in data.
+        12 => "R_BPF_DATA_64",
+        _ => "of unknown type",
+    }
+}

@@ -1,0 +1,477 @@
+//! Makes each program self-contained: its function first, then every function it
+//! reaches, each once, all references in the kernel's own encoding.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_vm::isa::Insn;
+
+use crate::btf::{Btf, BtfExt, Str, Type, TypeId};
+use crate::bytes::index;
+use crate::code::{Code, Function, SLOT};
+use crate::core::{CoreRelocs, CoreSite, apply_local};
+use crate::elf::Elf;
+use crate::error::{LoadError, Site};
+use crate::maps::Maps;
+use crate::object::{Func, Line, ProgramDef};
+use crate::reloc::{CALL, CodeRelocs, LDDW, Target, unset};
+
+/// `src` of a call to a function of the program (kernel `BPF_PSEUDO_CALL`).
+const PSEUDO_CALL: u8 = 1;
+/// `src` of a load of a function's address (`BPF_PSEUDO_FUNC`).
+const PSEUDO_FUNC: u8 = 4;
+/// `src` of a load of a map by index (`BPF_PSEUDO_MAP_IDX`).
+const PSEUDO_MAP_IDX: u8 = 5;
+/// `src` of a load of an address in a map's value (`BPF_PSEUDO_MAP_IDX_VALUE`).
+const PSEUDO_MAP_IDX_VALUE: u8 = 6;
+
+/// What libbpf leaves in place of a call to a weak function that the kernel lacks;
+/// the symbol's index is added.
+pub(crate) const POISON_CALL: i32 = 2_002_000_000;
+
+/// Most slots of one program: the kernel verifies no more (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const MAX_PROGRAM: usize = 1_000_000;
+/// Most slots of all programs of an object together. Functions are copied into each
+/// program that calls them, so a small file could ask for any amount.
+const MAX_TOTAL: usize = 4 << 20;
+
+/// Longest source line that is kept, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// Everything that linking reads.
+pub(crate) struct Linker<'a> {
+    elf: &'a Elf<'a>,
+    code: &'a Code,
+    relocs: &'a CodeRelocs,
+    core: &'a CoreRelocs,
+    maps: &'a Maps,
+    btf: Option<&'a Btf>,
+    /// Type of the function that starts at a slot of a section.
+    types: BTreeMap<(&'a str, usize), TypeId>,
+    /// Source lines by section, ordered by slot.
+    lines: BTreeMap<&'a str, Vec<SourceLine>>,
+    /// Functions that each function refers to.
+    callees: Vec<Vec<usize>>,
+    /// Slots that may still be handed out.
+    budget: usize,
+}
+
+struct SourceLine {
+    slot: usize,
+    file: Arc<str>,
+    text: Arc<str>,
+    line: u32,
+    column: u32,
+}
+
+impl<'a> Linker<'a> {
+    pub(crate) fn new(
+        elf: &'a Elf<'a>,
+        code: &'a Code,
+        relocs: &'a CodeRelocs,
+        core: &'a CoreRelocs,
+        maps: &'a Maps,
+        btf: Option<(&'a Btf, &'a BtfExt)>,
+    ) -> Self {
+        let mut types = BTreeMap::new();
+        let mut lines: BTreeMap<&str, Vec<SourceLine>> = BTreeMap::new();
+        if let Some((btf, ext)) = btf {
+            for section in &ext.funcs {
+                let name = btf.str(section.section);
+                types.extend(
+                    section
+                        .records
+                        .iter()
+                        .map(|func| ((name, index(u64::from(func.offset) / SLOT)), func.type_id)),
+                );
+            }
+            let mut texts = Texts::new(btf);
+            for section in &ext.lines {
+                let lines = lines.entry(btf.str(section.section)).or_default();
+                lines.extend(section.records.iter().map(|line| SourceLine {
+                    slot: index(u64::from(line.offset) / SLOT),
+                    file: texts.get(line.file),
+                    text: texts.get(line.text),
+                    line: line.line,
+                    column: line.column,
+                }));
+            }
+            for lines in lines.values_mut() {
+                lines.sort_by_key(|line| line.slot);
+            }
+        }
+        Self {
+            elf,
+            code,
+            relocs,
+            core,
+            maps,
+            btf: btf.map(|(btf, _)| btf),
+            types,
+            lines,
+            callees: callees(code, relocs),
+            budget: MAX_TOTAL,
+        }
+    }
+
+    /// Links the program that starts with function number `entry`.
+    pub(crate) fn program(&mut self, entry: usize) -> Option<ProgramDef> {
+        let function = self.code.functions().get(entry)?;
+        let section = self.section_name(function);
+        let mut program = ProgramDef {
+            name: Arc::clone(&function.name),
+            section: self
+                .elf
+                .sections()
+                .get(function.section)
+                .map_or("".into(), |s| Arc::clone(&s.name)),
+            prog_type: skep_vm::prog::by_section(section),
+            autoload: !section.starts_with('?'),
+            insns: Vec::new(),
+            funcs: Vec::new(),
+            lines: Vec::new(),
+            core: Vec::new(),
+            problem: None,
+            unset: Vec::new(),
+        };
+        match self.reach(entry) {
+            Ok(starts) => self.emit(&starts, &mut program),
+            Err(problem) => program.problem = Some(problem),
+        }
+        Some(program)
+    }
+
+    fn section_name(&self, function: &Function) -> &'a str {
+        self.elf
+            .sections()
+            .get(function.section)
+            .map_or("", |section| &section.name)
+    }
+
+    /// The functions of a program in order, each with its first slot.
+    fn reach(&mut self, entry: usize) -> Result<Vec<(usize, usize)>, LoadError> {
+        let mut order = vec![(entry, 0)];
+        let mut seen: BTreeMap<usize, ()> = BTreeMap::from([(entry, ())]);
+        let mut slots = 0;
+        let mut at = 0;
+        while let Some(&mut (number, ref mut start)) = order.get_mut(at) {
+            *start = slots;
+            let Some(function) = self.code.functions().get(number) else {
+                break;
+            };
+            slots += function.end - function.start;
+            if slots > MAX_PROGRAM.min(self.budget) {
+                let site = Site::section(self.section_name(function));
+                let reason = match slots > MAX_PROGRAM {
+                    true => format!("the program has more than {MAX_PROGRAM} instructions"),
+                    false => {
+                        format!("all programs together have more than {MAX_TOTAL} instructions")
+                    }
+                };
+                return Err(LoadError::limit(site, reason));
+            }
+            let callees = self.callees.get(number).map_or(&[][..], Vec::as_slice);
+            for &callee in callees {
+                if seen.insert(callee, ()).is_none() {
+                    order.push((callee, 0));
+                }
+            }
+            at += 1;
+        }
+        self.budget -= slots;
+        Ok(order)
+    }
+
+    fn emit(&self, order: &[(usize, usize)], program: &mut ProgramDef) {
+        let starts: BTreeMap<usize, usize> = order.iter().copied().collect();
+        let mut problem = None;
+        for &(number, start) in order {
+            let Some(function) = self.code.functions().get(number) else {
+                continue;
+            };
+            let section = self.section_name(function);
+            program.insns.extend_from_slice(self.code.body(function));
+            program.funcs.push(Func {
+                name: Arc::clone(&function.name),
+                start: slot(start),
+                type_id: self.type_of(function),
+            });
+            if let Err(error) = self.patch(function, start, &starts, program) {
+                problem.get_or_insert(error);
+            }
+            self.copy_lines(function, start, program);
+            for relo in self.core.range(section, function.start, function.end) {
+                let at = relo.slot - function.start + start;
+                let site = CoreSite {
+                    insn: slot(at),
+                    kind: relo.kind,
+                    type_id: relo.type_id,
+                    access: Arc::clone(&relo.access),
+                };
+                if !apply_local(&mut program.insns, at, &site) && problem.is_none() {
+                    problem = Some(self.core_error(section, relo.slot, &site));
+                }
+                program.core.push(site);
+            }
+        }
+        program.problem = problem.or_else(|| program.unset.first().cloned());
+    }
+
+    fn core_error(&self, section: &str, slot: usize, site: &CoreSite) -> LoadError {
+        LoadError::Core {
+            site: Site::at(section, slot as u64 * SLOT),
+            kind: site.kind.name(),
+            root: self
+                .btf
+                .map(|btf| btf.c_name(site.type_id))
+                .unwrap_or_default()
+                .into(),
+            access: (&*site.access).into(),
+            insn: site.insn,
+        }
+    }
+
+    fn type_of(&self, function: &Function) -> Option<TypeId> {
+        let known = self
+            .types
+            .get(&(self.section_name(function), function.start))
+            .copied();
+        // gcc writes no table of functions, but their types.
+        known.or_else(|| {
+            let mut found = self.btf?.by_name(&function.name);
+            found
+                .find(|(_, ty)| matches!(ty, Type::Func { .. }))
+                .map(|(id, _)| id)
+        })
+    }
+
+    fn copy_lines(&self, function: &Function, start: usize, program: &mut ProgramDef) {
+        let all = self
+            .lines
+            .get(self.section_name(function))
+            .map_or(&[][..], Vec::as_slice);
+        let first = all.partition_point(|line| line.slot < function.start);
+        let last = all.partition_point(|line| line.slot < function.end);
+        let lines = all.get(first..last).unwrap_or_default();
+        program.lines.extend(lines.iter().map(|line| Line {
+            insn: slot(line.slot - function.start + start),
+            file: Arc::clone(&line.file),
+            line: line.line,
+            column: line.column,
+            text: Arc::clone(&line.text),
+        }));
+    }
+
+    /// Resolves the references of one function, which stands at `start`; the first
+    /// problem is returned, the rest of the function is resolved all the same.
+    fn patch(
+        &self,
+        function: &Function,
+        start: usize,
+        starts: &BTreeMap<usize, usize>,
+        program: &mut ProgramDef,
+    ) -> Result<(), LoadError> {
+        let section = self.section_name(function);
+        let mut first = Ok(());
+        let relocs = self
+            .relocs
+            .range(function.section, function.start, function.end);
+        for reloc in relocs {
+            let at = reloc.slot - function.start + start;
+            let target = match &reloc.target {
+                Ok(target) => target,
+                Err(_) => {
+                    if first.is_ok() {
+                        first = reloc.error(self.elf, section).map_or(Ok(()), Err);
+                    }
+                    continue;
+                }
+            };
+            if let Target::Value { map, offset } = *target
+                && let Some(name) = self.unset(map, offset)
+            {
+                program.unset.push(unset(section, reloc.slot, name));
+            }
+            write(&mut program.insns, at, target, starts);
+        }
+        // Calls that the assembler has resolved itself: within the section.
+        for (at, callee) in self.resolved_calls(function, relocs) {
+            let Some(&to) = callee.as_ref().ok().and_then(|callee| starts.get(callee)) else {
+                if first.is_ok() {
+                    let site = Site::at(section, (function.start + at) as u64 * SLOT);
+                    let reason = "the call leads to no function".into();
+                    first = Err(LoadError::Code { site, reason });
+                }
+                continue;
+            };
+            if let Some(insn) = program.insns.get_mut(start + at) {
+                insn.imm = relative(start + at, to);
+            }
+        }
+        first
+    }
+
+    /// Calls and function addresses in no relocation, by slot of the function.
+    fn resolved_calls(
+        &self,
+        function: &Function,
+        relocs: &[crate::reloc::CodeReloc],
+    ) -> Vec<(usize, Result<usize, ()>)> {
+        resolved_calls(self.code, function, relocs)
+    }
+
+    /// The name of the `.kconfig` variable there, if nobody has given it a value.
+    fn unset(&self, map: usize, offset: u32) -> Option<&str> {
+        let decl = self
+            .maps
+            .decls
+            .get(map)
+            .filter(|_| !self.maps.unset.is_empty())?;
+        let data = decl.data.as_ref()?;
+        let var = data.vars.iter().find(|var| var.offset == offset)?;
+        self.maps
+            .unset
+            .iter()
+            .map(String::as_str)
+            .find(|name| data.kind == crate::maps::DataKind::Kconfig && *name == var.name)
+    }
+}
+
+/// A slot number; programs have at most a million.
+fn slot(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// What `imm` says about a function at slot `to`, seen from slot `from`.
+fn relative(from: usize, to: usize) -> i32 {
+    let distance = to.cast_signed() - from.cast_signed() - 1;
+    i32::try_from(distance).unwrap_or(i32::MAX)
+}
+
+/// Writes a reference in the kernel's encoding.
+fn write(insns: &mut [Insn], at: usize, target: &Target, starts: &BTreeMap<usize, usize>) {
+    let number = |index: usize| i32::try_from(index).unwrap_or(i32::MAX);
+    let Some(insn) = insns.get_mut(at) else {
+        return;
+    };
+    let is_call = insn.code == CALL;
+    let mut second = 0;
+    match *target {
+        Target::Function(function) => {
+            insn.src = if is_call { PSEUDO_CALL } else { PSEUDO_FUNC };
+            insn.imm = relative(at, starts.get(&function).copied().unwrap_or(0));
+        }
+        Target::Map(map) => {
+            insn.src = PSEUDO_MAP_IDX;
+            insn.imm = number(map);
+        }
+        Target::Value { map, offset } => {
+            insn.src = PSEUDO_MAP_IDX_VALUE;
+            insn.imm = number(map);
+            second = offset.cast_signed();
+        }
+        Target::Missing(symbol) if is_call => {
+            *insn = Insn {
+                code: CALL,
+                imm: POISON_CALL.saturating_add(number(symbol)),
+                ..Insn::default()
+            };
+        }
+        Target::Missing(_) => {
+            insn.src = 0;
+            insn.imm = 0;
+        }
+    }
+    if !is_call && let Some(insn) = insns.get_mut(at + 1) {
+        insn.imm = second;
+    }
+}
+
+/// Which functions each function calls or takes the address of.
+pub(crate) fn callees(code: &Code, relocs: &CodeRelocs) -> Vec<Vec<usize>> {
+    let functions = code.functions().iter();
+    functions
+        .map(|function| {
+            let relocs = relocs.range(function.section, function.start, function.end);
+            let by_reloc = relocs.iter().filter_map(|reloc| match reloc.target {
+                Ok(Target::Function(callee)) => Some(callee),
+                _ => None,
+            });
+            let by_code = resolved_calls(code, function, relocs).into_iter();
+            let mut all: Vec<usize> = by_reloc
+                .chain(by_code.filter_map(|(_, callee)| callee.ok()))
+                .collect();
+            // In the order of first use; most functions call few others.
+            let mut seen = std::collections::BTreeSet::new();
+            all.retain(|&callee| seen.insert(callee));
+            all
+        })
+        .collect()
+}
+
+fn resolved_calls(
+    code: &Code,
+    function: &Function,
+    relocs: &[crate::reloc::CodeReloc],
+) -> Vec<(usize, Result<usize, ()>)> {
+    let body = code.body(function);
+    let mut calls = Vec::new();
+    let mut relocs = relocs.iter().peekable();
+    let mut at = 0;
+    while let Some(insn) = body.get(at) {
+        let slot = function.start + at;
+        while relocs.next_if(|reloc| reloc.slot < slot).is_some() {}
+        let relocated = relocs.peek().is_some_and(|reloc| reloc.slot == slot);
+        let refers = matches!(
+            (insn.code, insn.src),
+            (CALL, PSEUDO_CALL) | (LDDW, PSEUDO_FUNC)
+        );
+        if refers && !relocated {
+            let target = slot as i64 + 1 + i64::from(insn.imm);
+            let target = u64::try_from(target)
+                .ok()
+                .and_then(|slot| slot.checked_mul(SLOT));
+            let callee = target.and_then(|offset| code.at(function.section, offset));
+            calls.push((at, callee.ok_or(())));
+        }
+        at += if insn.code == LDDW { 2 } else { 1 };
+    }
+    calls
+}
+
+/// Source lines and file names, each held once.
+///
+/// A hostile string table can overlap its strings; once they come to more than
+/// twice the table, lines stay empty.
+struct Texts<'a> {
+    btf: &'a Btf,
+    known: BTreeMap<u32, Arc<str>>,
+    budget: usize,
+}
+
+impl<'a> Texts<'a> {
+    fn new(btf: &'a Btf) -> Self {
+        Self {
+            btf,
+            known: BTreeMap::new(),
+            budget: btf.strings_len().saturating_mul(2),
+        }
+    }
+
+    fn get(&mut self, name: Str) -> Arc<str> {
+        if let Some(known) = self.known.get(&name.offset()) {
+            return Arc::clone(known);
+        }
+        let text = self.btf.text(name, MAX_TEXT);
+        let text = match self.budget.checked_sub(text.len()) {
+            Some(rest) => {
+                self.budget = rest;
+                text
+            }
+            None => "",
+        };
+        let text: Arc<str> = text.into();
+        self.known.insert(name.offset(), Arc::clone(&text));
+        text
+    }
+}
