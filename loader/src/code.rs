@@ -188,7 +188,7 @@ fn functions(
             0 => next,
             size => symbol.value.saturating_add(size),
         };
-        if end > section.size {
+        if symbol.value > section.size || end > section.size {
             return Err(fail("leads out of its section"));
         }
         if !symbol.value.is_multiple_of(SLOT) || !end.is_multiple_of(SLOT) {

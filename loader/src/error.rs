@@ -253,7 +253,6 @@ impl LoadError {
                 "compile it again, or drop the section with `llvm-objcopy -R .BTF -R .BTF.ext`"
                     .to_owned()
             }
-            Self::Map { .. } => "`skep btf dump` shows the definition".to_owned(),
             Self::Undefined {
                 what: "function",
                 symbol,
@@ -282,7 +281,8 @@ impl LoadError {
             }
             Self::NoGlobal { have, .. } => format!("its variables are {have}"),
             Self::AmbiguousGlobal { have, .. } => format!("say which: {have}"),
-            Self::Data { .. }
+            Self::Map { .. }
+            | Self::Data { .. }
             | Self::Code { .. }
             | Self::Relocation { .. }
             | Self::Limit { .. }

@@ -23,15 +23,20 @@ mod code;
 mod core;
 pub mod elf;
 mod error;
+mod graph;
+mod lines;
 mod link;
+mod listing;
 mod maps;
 mod object;
+mod program;
 mod reloc;
 
 pub use bytes::Endian;
 pub use core::CoreSite;
 pub use error::{LoadError, Site};
+pub use link::POISON_CALL;
+pub use listing::{CoreRelocation, Extern, ExternKind, Reference, Relocation};
 pub use maps::{Data, DataKind, Init, MapDecl, Variable};
-pub use object::{
-    CoreRelocation, Extern, ExternKind, Func, Line, Object, ProgramDef, Reference, Relocation,
-};
+pub use object::Object;
+pub use program::{Func, Line, ProgramDef};

@@ -6,37 +6,38 @@ use std::sync::Arc;
 
 use skep_vm::isa::Insn;
 
-use crate::btf::{Btf, BtfExt, Str, Type, TypeId};
+use crate::btf::{Btf, BtfExt, Type, TypeId};
 use crate::bytes::index;
 use crate::code::{Code, Function, SLOT};
 use crate::core::{CoreRelocs, CoreSite, apply_local};
 use crate::elf::Elf;
 use crate::error::{LoadError, Site};
+use crate::graph::{callees, unrelocated};
+use crate::lines::Lines;
+use crate::listing::is_extern;
 use crate::maps::Maps;
-use crate::object::{Func, Line, ProgramDef};
-use crate::reloc::{CALL, CodeRelocs, LDDW, Target, unset};
+use crate::program::{Func, Line, ProgramDef};
+use crate::reloc::{CALL, CodeRelocs, Target, unset};
 
 /// `src` of a call to a function of the program (kernel `BPF_PSEUDO_CALL`).
-const PSEUDO_CALL: u8 = 1;
+pub(crate) const PSEUDO_CALL: u8 = 1;
 /// `src` of a load of a function's address (`BPF_PSEUDO_FUNC`).
-const PSEUDO_FUNC: u8 = 4;
+pub(crate) const PSEUDO_FUNC: u8 = 4;
 /// `src` of a load of a map by index (`BPF_PSEUDO_MAP_IDX`).
 const PSEUDO_MAP_IDX: u8 = 5;
 /// `src` of a load of an address in a map's value (`BPF_PSEUDO_MAP_IDX_VALUE`).
 const PSEUDO_MAP_IDX_VALUE: u8 = 6;
 
-/// What libbpf leaves in place of a call to a weak function that the kernel lacks;
-/// the symbol's index is added.
-pub(crate) const POISON_CALL: i32 = 2_002_000_000;
+/// What stands in place of a call to a weak function that is not there: a helper
+/// number that no kernel has (libbpf uses the same), to which the function's index in
+/// [`Object::externs`](crate::Object::externs) is added. Reaching it is a fault.
+pub const POISON_CALL: i32 = 2_002_000_000;
 
 /// Most slots of one program: the kernel verifies no more (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_PROGRAM: usize = 1_000_000;
 /// Most slots of all programs of an object together. Functions are copied into each
 /// program that calls them, so a small file could ask for any amount.
 const MAX_TOTAL: usize = 4 << 20;
-
-/// Longest source line that is kept, in bytes.
-const MAX_TEXT: usize = 1024;
 
 /// Everything that linking reads.
 pub(crate) struct Linker<'a> {
@@ -48,20 +49,13 @@ pub(crate) struct Linker<'a> {
     btf: Option<&'a Btf>,
     /// Type of the function that starts at a slot of a section.
     types: BTreeMap<(&'a str, usize), TypeId>,
-    /// Source lines by section, ordered by slot.
-    lines: BTreeMap<&'a str, Vec<SourceLine>>,
+    lines: Lines<'a>,
     /// Functions that each function refers to.
     callees: Vec<Vec<usize>>,
+    /// Index in the list of externs, by symbol.
+    externs: BTreeMap<usize, usize>,
     /// Slots that may still be handed out.
     budget: usize,
-}
-
-struct SourceLine {
-    slot: usize,
-    file: Arc<str>,
-    text: Arc<str>,
-    line: u32,
-    column: u32,
 }
 
 impl<'a> Linker<'a> {
@@ -74,7 +68,6 @@ impl<'a> Linker<'a> {
         btf: Option<(&'a Btf, &'a BtfExt)>,
     ) -> Self {
         let mut types = BTreeMap::new();
-        let mut lines: BTreeMap<&str, Vec<SourceLine>> = BTreeMap::new();
         if let Some((btf, ext)) = btf {
             for section in &ext.funcs {
                 let name = btf.str(section.section);
@@ -85,20 +78,6 @@ impl<'a> Linker<'a> {
                         .map(|func| ((name, index(u64::from(func.offset) / SLOT)), func.type_id)),
                 );
             }
-            let mut texts = Texts::new(btf);
-            for section in &ext.lines {
-                let lines = lines.entry(btf.str(section.section)).or_default();
-                lines.extend(section.records.iter().map(|line| SourceLine {
-                    slot: index(u64::from(line.offset) / SLOT),
-                    file: texts.get(line.file),
-                    text: texts.get(line.text),
-                    line: line.line,
-                    column: line.column,
-                }));
-            }
-            for lines in lines.values_mut() {
-                lines.sort_by_key(|line| line.slot);
-            }
         }
         Self {
             elf,
@@ -108,8 +87,11 @@ impl<'a> Linker<'a> {
             maps,
             btf: btf.map(|(btf, _)| btf),
             types,
-            lines,
+            lines: btf
+                .map(|(btf, ext)| Lines::collect(btf, ext))
+                .unwrap_or_default(),
             callees: callees(code, relocs),
+            externs: externs(elf),
             budget: MAX_TOTAL,
         }
     }
@@ -246,13 +228,9 @@ impl<'a> Linker<'a> {
     }
 
     fn copy_lines(&self, function: &Function, start: usize, program: &mut ProgramDef) {
-        let all = self
+        let lines = self
             .lines
-            .get(self.section_name(function))
-            .map_or(&[][..], Vec::as_slice);
-        let first = all.partition_point(|line| line.slot < function.start);
-        let last = all.partition_point(|line| line.slot < function.end);
-        let lines = all.get(first..last).unwrap_or_default();
+            .range(self.section_name(function), function.start, function.end);
         program.lines.extend(lines.iter().map(|line| Line {
             insn: slot(line.slot - function.start + start),
             file: Arc::clone(&line.file),
@@ -292,11 +270,11 @@ impl<'a> Linker<'a> {
             {
                 program.unset.push(unset(section, reloc.slot, name));
             }
-            write(&mut program.insns, at, target, starts);
+            self.write(&mut program.insns, at, target, starts);
         }
         // Calls that the assembler has resolved itself: within the section.
-        for (at, callee) in self.resolved_calls(function, relocs) {
-            let Some(&to) = callee.as_ref().ok().and_then(|callee| starts.get(callee)) else {
+        for (at, callee) in unrelocated(self.code, function, relocs) {
+            let Some(&to) = callee.and_then(|callee| starts.get(&callee)) else {
                 if first.is_ok() {
                     let site = Site::at(section, (function.start + at) as u64 * SLOT);
                     let reason = "the call leads to no function".into();
@@ -309,15 +287,6 @@ impl<'a> Linker<'a> {
             }
         }
         first
-    }
-
-    /// Calls and function addresses in no relocation, by slot of the function.
-    fn resolved_calls(
-        &self,
-        function: &Function,
-        relocs: &[crate::reloc::CodeReloc],
-    ) -> Vec<(usize, Result<usize, ()>)> {
-        resolved_calls(self.code, function, relocs)
     }
 
     /// The name of the `.kconfig` variable there, if nobody has given it a value.
@@ -335,6 +304,52 @@ impl<'a> Linker<'a> {
             .map(String::as_str)
             .find(|name| data.kind == crate::maps::DataKind::Kconfig && *name == var.name)
     }
+
+    /// Writes a reference in the kernel's encoding.
+    fn write(
+        &self,
+        insns: &mut [Insn],
+        at: usize,
+        target: &Target,
+        starts: &BTreeMap<usize, usize>,
+    ) {
+        let number = |index: usize| i32::try_from(index).unwrap_or(i32::MAX);
+        let Some(insn) = insns.get_mut(at) else {
+            return;
+        };
+        let is_call = insn.code == CALL;
+        let mut second = 0;
+        match *target {
+            Target::Function(function) => {
+                insn.src = if is_call { PSEUDO_CALL } else { PSEUDO_FUNC };
+                insn.imm = relative(at, starts.get(&function).copied().unwrap_or(0));
+            }
+            Target::Map(map) => {
+                insn.src = PSEUDO_MAP_IDX;
+                insn.imm = number(map);
+            }
+            Target::Value { map, offset } => {
+                insn.src = PSEUDO_MAP_IDX_VALUE;
+                insn.imm = number(map);
+                second = offset.cast_signed();
+            }
+            Target::Missing(symbol) if is_call => {
+                *insn = Insn {
+                    code: CALL,
+                    imm: POISON_CALL
+                        .saturating_add(number(self.externs.get(&symbol).copied().unwrap_or(0))),
+                    ..Insn::default()
+                };
+            }
+            Target::Missing(_) => {
+                insn.src = 0;
+                insn.imm = 0;
+            }
+        }
+        if !is_call && let Some(insn) = insns.get_mut(at + 1) {
+            insn.imm = second;
+        }
+    }
 }
 
 /// A slot number; programs have at most a million.
@@ -348,130 +363,9 @@ fn relative(from: usize, to: usize) -> i32 {
     i32::try_from(distance).unwrap_or(i32::MAX)
 }
 
-/// Writes a reference in the kernel's encoding.
-fn write(insns: &mut [Insn], at: usize, target: &Target, starts: &BTreeMap<usize, usize>) {
-    let number = |index: usize| i32::try_from(index).unwrap_or(i32::MAX);
-    let Some(insn) = insns.get_mut(at) else {
-        return;
-    };
-    let is_call = insn.code == CALL;
-    let mut second = 0;
-    match *target {
-        Target::Function(function) => {
-            insn.src = if is_call { PSEUDO_CALL } else { PSEUDO_FUNC };
-            insn.imm = relative(at, starts.get(&function).copied().unwrap_or(0));
-        }
-        Target::Map(map) => {
-            insn.src = PSEUDO_MAP_IDX;
-            insn.imm = number(map);
-        }
-        Target::Value { map, offset } => {
-            insn.src = PSEUDO_MAP_IDX_VALUE;
-            insn.imm = number(map);
-            second = offset.cast_signed();
-        }
-        Target::Missing(symbol) if is_call => {
-            *insn = Insn {
-                code: CALL,
-                imm: POISON_CALL.saturating_add(number(symbol)),
-                ..Insn::default()
-            };
-        }
-        Target::Missing(_) => {
-            insn.src = 0;
-            insn.imm = 0;
-        }
-    }
-    if !is_call && let Some(insn) = insns.get_mut(at + 1) {
-        insn.imm = second;
-    }
-}
-
-/// Which functions each function calls or takes the address of.
-pub(crate) fn callees(code: &Code, relocs: &CodeRelocs) -> Vec<Vec<usize>> {
-    let functions = code.functions().iter();
-    functions
-        .map(|function| {
-            let relocs = relocs.range(function.section, function.start, function.end);
-            let by_reloc = relocs.iter().filter_map(|reloc| match reloc.target {
-                Ok(Target::Function(callee)) => Some(callee),
-                _ => None,
-            });
-            let by_code = resolved_calls(code, function, relocs).into_iter();
-            let mut all: Vec<usize> = by_reloc
-                .chain(by_code.filter_map(|(_, callee)| callee.ok()))
-                .collect();
-            // In the order of first use; most functions call few others.
-            let mut seen = std::collections::BTreeSet::new();
-            all.retain(|&callee| seen.insert(callee));
-            all
-        })
-        .collect()
-}
-
-fn resolved_calls(
-    code: &Code,
-    function: &Function,
-    relocs: &[crate::reloc::CodeReloc],
-) -> Vec<(usize, Result<usize, ()>)> {
-    let body = code.body(function);
-    let mut calls = Vec::new();
-    let mut relocs = relocs.iter().peekable();
-    let mut at = 0;
-    while let Some(insn) = body.get(at) {
-        let slot = function.start + at;
-        while relocs.next_if(|reloc| reloc.slot < slot).is_some() {}
-        let relocated = relocs.peek().is_some_and(|reloc| reloc.slot == slot);
-        let refers = matches!(
-            (insn.code, insn.src),
-            (CALL, PSEUDO_CALL) | (LDDW, PSEUDO_FUNC)
-        );
-        if refers && !relocated {
-            let target = slot as i64 + 1 + i64::from(insn.imm);
-            let target = u64::try_from(target)
-                .ok()
-                .and_then(|slot| slot.checked_mul(SLOT));
-            let callee = target.and_then(|offset| code.at(function.section, offset));
-            calls.push((at, callee.ok_or(())));
-        }
-        at += if insn.code == LDDW { 2 } else { 1 };
-    }
-    calls
-}
-
-/// Source lines and file names, each held once.
-///
-/// A hostile string table can overlap its strings; once they come to more than
-/// twice the table, lines stay empty.
-struct Texts<'a> {
-    btf: &'a Btf,
-    known: BTreeMap<u32, Arc<str>>,
-    budget: usize,
-}
-
-impl<'a> Texts<'a> {
-    fn new(btf: &'a Btf) -> Self {
-        Self {
-            btf,
-            known: BTreeMap::new(),
-            budget: btf.strings_len().saturating_mul(2),
-        }
-    }
-
-    fn get(&mut self, name: Str) -> Arc<str> {
-        if let Some(known) = self.known.get(&name.offset()) {
-            return Arc::clone(known);
-        }
-        let text = self.btf.text(name, MAX_TEXT);
-        let text = match self.budget.checked_sub(text.len()) {
-            Some(rest) => {
-                self.budget = rest;
-                text
-            }
-            None => "",
-        };
-        let text: Arc<str> = text.into();
-        self.known.insert(name.offset(), Arc::clone(&text));
-        text
-    }
+/// The position of each undefined symbol among the externs.
+fn externs(elf: &Elf<'_>) -> BTreeMap<usize, usize> {
+    let symbols = elf.symbols().iter().enumerate();
+    let externs = symbols.filter(|(_, symbol)| is_extern(symbol));
+    externs.map(|(number, _)| number).zip(0..).collect()
 }

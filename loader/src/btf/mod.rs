@@ -19,7 +19,7 @@ pub use types::{
     Array, Composite, Datasec, Encoding, Enum, Enumerator, FuncProto, Int, Linkage, Member, Param,
     SectionVar, Str, Type, TypeId,
 };
-pub use view::{MemberView, Shape, View, read_bits};
+pub use view::{MemberView, Scalar, Shape, View, read_bits};
 
 /// Longest chain of typedefs, qualifiers, pointers and arrays, and deepest nesting
 /// of structs by value. The kernel refuses above 32 (`MAX_RESOLVE_DEPTH`).

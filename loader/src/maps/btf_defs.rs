@@ -51,6 +51,9 @@ pub(super) fn collect(
         }
         let name = btf.name(var.target);
         let fail = |reason: String| LoadError::map(&section.name, name, reason);
+        if linkage == Linkage::Static {
+            return Err(fail(super::STATIC.to_owned()));
+        }
         let symbol = by_name
             .get(name)
             .ok_or_else(|| fail("no symbol says where its definition is".to_owned()))?;
@@ -218,7 +221,9 @@ fn typed(name: &str, view: View<'_>) -> Result<(TypeId, u32), String> {
 /// A size that is told twice must be the same both times.
 fn agree(what: &str, size: &mut u32, new: u32) -> Result<(), String> {
     if *size != 0 && *size != new {
-        return Err(format!("conflicting {what} sizes {size} and {new}"));
+        return Err(format!(
+            "conflicting {what} sizes of {size} and {new} bytes"
+        ));
     }
     *size = new;
     Ok(())

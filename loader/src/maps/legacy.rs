@@ -13,7 +13,7 @@
 
 use skep_maps::MapDef;
 
-use crate::elf::{Elf, Symbol, SymbolKind};
+use crate::elf::{Bind, Elf, Symbol, SymbolKind};
 use crate::error::LoadError;
 
 use super::{MapDecl, Maps, Place, fill_defaults, kind, resolve, slice};
@@ -34,7 +34,12 @@ pub(super) fn collect(
         return Ok(());
     };
     let symbols: Vec<&Symbol> = resolve(elf, symbols)
-        .filter(|symbol| matches!(symbol.kind, SymbolKind::Object | SymbolKind::NoType))
+        .filter(|symbol| match symbol.kind {
+            SymbolKind::Object => true,
+            // Old compilers' maps; local ones are labels.
+            SymbolKind::NoType => symbol.bind != Bind::Local,
+            _ => false,
+        })
         .collect();
     let first = maps.decls.len();
     let mut fields = Vec::new();
@@ -47,6 +52,9 @@ pub(super) fn collect(
                 .is_some_and(|before| before.value == symbol.value)
         {
             continue;
+        }
+        if symbol.bind == Bind::Local {
+            return Err(fail(super::STATIC.to_owned()));
         }
         // Old compilers write no symbol sizes: the gap to the next one tells.
         let end = symbols
@@ -67,6 +75,10 @@ pub(super) fn collect(
             .filter_map(|n| elf.endian().u32(bytes, n * 4))
             .collect();
         let read = Fields::read(&words);
+        if !read.understood {
+            let reason = "its definition has values beyond the fields that its size implies";
+            return Err(fail(reason.to_owned()));
+        }
         if read.map_type == 0 {
             return Err(fail("its definition has no type".to_owned()));
         }
@@ -98,6 +110,9 @@ pub(super) fn collect(
                 values: None,
             },
         )?;
+        if let Some(id) = read.id {
+            maps.ids.insert(id, maps.decls.len() - 1);
+        }
         fields.push(read);
     }
     link_inner(&fields, maps.decls.get_mut(first..).unwrap_or_default());
@@ -130,7 +145,6 @@ fn link_inner(fields: &[Fields], decls: &mut [MapDecl]) {
     }
 }
 
-#[derive(Default)]
 struct Fields {
     map_type: u32,
     key_size: u32,
@@ -141,6 +155,8 @@ struct Fields {
     pinning: u32,
     id: Option<u32>,
     inner: Inner,
+    /// Every field that is set means something.
+    understood: bool,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -160,16 +176,18 @@ impl Fields {
             value_size: word(2),
             max_entries: word(3),
             flags: word(4),
-            ..Self::default()
+            numa_node: 0,
+            pinning: 0,
+            id: None,
+            inner: Inner::None,
+            understood: true,
         };
+        let of_maps = matches!(base.map_type, kind::ARRAY_OF_MAPS | kind::HASH_OF_MAPS);
         match words.len() {
-            6 => Self {
-                inner: Inner::Position(word(5)),
-                ..base
-            },
-            7 => Self {
+            6 | 7 => Self {
                 inner: Inner::Position(word(5)),
                 numa_node: word(6),
+                understood: of_maps || word(5) == 0,
                 ..base
             },
             8 => Self {
@@ -186,6 +204,7 @@ impl Fields {
                     0 => Inner::None,
                     id => Inner::Id(id),
                 },
+                understood: words.iter().skip(9).all(|&word| word == 0),
                 ..base
             },
             _ => base,

@@ -21,7 +21,7 @@ use crate::bytes::index;
 use crate::elf::{Bind, Elf, Symbol, SymbolKind};
 use crate::error::{LoadError, Site};
 
-pub(crate) use values::fill;
+pub(crate) use values::{Filled, fill};
 
 /// `enum bpf_map_type`, as far as loading differs by type.
 pub(crate) mod kind {
@@ -40,6 +40,10 @@ pub(crate) mod kind {
 pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
 /// `BPF_F_MMAPABLE`: userspace may map the values.
 pub(crate) const F_MMAPABLE: u32 = 1 << 10;
+
+/// libbpf and the loaders before it refuse static maps, so objects that run here and
+/// nowhere else would be no help.
+const STATIC: &str = "static maps are not supported; remove `static`";
 
 /// Most maps of an object; the largest known has 70.
 const MAX_MAPS: usize = 4096;
@@ -127,6 +131,8 @@ pub(crate) struct Maps {
     pub(crate) places: Vec<Place>,
     /// Variables of `.kconfig` that have no value of their own.
     pub(crate) unset: Vec<String>,
+    /// Maps by the id that iproute2's definitions give them.
+    ids: BTreeMap<u32, usize>,
 }
 
 /// Where a map stands in the object.

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Rebuilds the objects beside this script: clang-19, libbpf-dev, llvm-19.
+set -eu
+cd "$(dirname "$0")"
+cc() { # OUTPUT SOURCE [FLAGS...]
+    out=$1 src=$2
+    shift 2
+    clang-19 -O2 -target bpfel -g -mcpu=v3 -Wall -Wno-unused-function \
+        -idirafter /usr/include/x86_64-linux-gnu "$@" -c "$src" -o "$out"
+}
+cc maps.o maps.bpf.c
+cc maps-eb.o maps.bpf.c -target bpfeb
+cc conflict.o conflict.bpf.c
+cc legacy.o legacy.bpf.c -g0
+cc funcs.o funcs.bpf.c
+cc funcs-v1.o funcs.bpf.c -mcpu=v1
+cc nobtf.o funcs.bpf.c -g0
+cc funcs-v4.o funcs.bpf.c -mcpu=v4
+cc funcs-eb.o funcs.bpf.c -target bpfeb
+cc data.o data.bpf.c
+cc data-g0.o data.bpf.c -g0
+cc externs.o externs.bpf.c
+cc core.o core.bpf.c
+cc types.o types.bpf.c
+cc types-eb.o types.bpf.c -target bpfeb
+cc text.o text.bpf.c
+# No symbol names the code: only its section does.
+llvm-objcopy-19 --strip-all text.o stripped.o
