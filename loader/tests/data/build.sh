@@ -6,7 +6,10 @@ cc() { # OUTPUT SOURCE [FLAGS...]
     out=$1 src=$2
     shift 2
     clang-19 -O2 -target bpfel -g -mcpu=v3 -Wall -Wno-unused-function \
+        -ffile-prefix-map="$PWD"=. -fdebug-compilation-dir=. \
         -idirafter /usr/include/x86_64-linux-gnu "$@" -c "$src" -o "$out"
+    # One object keeps its debug sections: they must be skipped.
+    [ "$out" = data.o ] || llvm-strip-19 -g "$out"
 }
 cc maps.o maps.bpf.c
 cc maps-eb.o maps.bpf.c -target bpfeb

@@ -5,7 +5,8 @@ enum colour { RED, GREEN = 5 };
 enum wide { NEGATIVE = -2, HUGE = 0x1122334455667788LL };
 typedef __u32 id_t;
 struct node;
-typedef int (*callback_t)(struct node *node);
+struct item;
+typedef int (*callback_t)(struct node *restrict node);
 
 struct node {
 	struct node *next;
@@ -35,7 +36,7 @@ struct everything {
 		__u32 word;
 		__u8 bytes[4];
 	};
-	const char *const restrict_me;
+	const char *const constant;
 	__u8 rest[];
 };
 
