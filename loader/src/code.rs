@@ -191,6 +191,10 @@ fn functions(
         if symbol.value > section.size || end > section.size {
             return Err(fail("leads out of its section"));
         }
+        // No compiler writes this, and walking each function would take quadratic time.
+        if end > next {
+            return Err(fail("overlaps the one after it"));
+        }
         if !symbol.value.is_multiple_of(SLOT) || !end.is_multiple_of(SLOT) {
             return Err(fail("is not a whole number of instruction slots"));
         }

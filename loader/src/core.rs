@@ -63,6 +63,8 @@ impl CoreRelocs {
         }
         for relocs in all.values_mut() {
             relocs.sort_by_key(|relo| relo.slot);
+            // An instruction has one answer to one question.
+            relocs.dedup_by_key(|relo| relo.slot);
         }
         Self(all)
     }

@@ -395,7 +395,6 @@ fn read_relocs<'a>(
         if kind != elf::SHT_REL && kind != elf::SHT_RELA {
             continue;
         }
-        let broken = |e: object::Error| LoadError::elf(Site::section("relocations"), e.to_string());
         let info = index(raw.sh_info(endian).into());
         let Some(target) = sections.get_mut(info).filter(|_| info != 0) else {
             let reason = format!("a relocation table is for section {info}, which is missing");
@@ -406,33 +405,41 @@ fn read_relocs<'a>(
         if !target.is_alloc() && !target.is_code() {
             continue;
         }
-        budget = budget.checked_sub(raw.sh_size(endian)).ok_or_else(|| {
-            LoadError::elf(Site::section(&target.name), "its relocation tables overlap")
-        })?;
-        if let Some((entries, _)) = raw.rel(endian, bytes).map_err(broken)? {
-            target.relocs.extend(entries.iter().map(|entry| Reloc {
-                offset: entry.r_offset(endian),
-                symbol: index(entry.r_sym(endian).into()),
-                kind: entry.r_type(endian).0,
-                addend: 0,
-            }));
+        let (name, relocs) = (&target.name, &mut target.relocs);
+        let damaged = |reason: &str| LoadError::elf(Site::section(name), reason);
+        budget = budget
+            .checked_sub(raw.sh_size(endian))
+            .ok_or_else(|| damaged("its relocation tables overlap"))?;
+        let outside = |_| damaged("its relocation table leads out of the file");
+        let mut add = |offset: u64, symbol: u32, kind: u32, addend: i64| {
+            let symbol = index(symbol.into());
+            if symbol >= symbols {
+                let reason = format!("a relocation is against symbol {symbol}, which is missing");
+                return Err(LoadError::elf(Site::at(name, offset), reason));
+            }
+            relocs.push(Reloc {
+                offset,
+                symbol,
+                kind,
+                addend,
+            });
+            Ok(())
+        };
+        if let Some((entries, _)) = raw.rel(endian, bytes).map_err(outside)? {
+            for entry in entries {
+                let (symbol, kind) = (entry.r_sym(endian), entry.r_type(endian).0);
+                add(entry.r_offset(endian), symbol, kind, 0)?;
+            }
         }
-        if let Some((entries, _)) = raw.rela(endian, bytes).map_err(broken)? {
-            target.relocs.extend(entries.iter().map(|entry| Reloc {
-                offset: entry.r_offset(endian),
-                symbol: index(entry.r_sym(endian, false).into()),
-                kind: entry.r_type(endian, false).0,
-                addend: entry.r_addend(endian),
-            }));
+        if let Some((entries, _)) = raw.rela(endian, bytes).map_err(outside)? {
+            for entry in entries {
+                let (symbol, kind) = (entry.r_sym(endian, false), entry.r_type(endian, false).0);
+                add(entry.r_offset(endian), symbol, kind, entry.r_addend(endian))?;
+            }
         }
-        if let Some(bad) = target.relocs.iter().find(|reloc| reloc.symbol >= symbols) {
-            let reason = format!(
-                "a relocation is against symbol {}, which is missing",
-                bad.symbol
-            );
-            return Err(LoadError::elf(Site::at(&target.name, bad.offset), reason));
-        }
-        target.relocs.sort_by_key(|reloc| reloc.offset);
+    }
+    for section in sections {
+        section.relocs.sort_by_key(|reloc| reloc.offset);
     }
     Ok(())
 }

@@ -39,6 +39,8 @@ impl<'a> Lines<'a> {
         }
         for lines in all.values_mut() {
             lines.sort_by_key(|line| line.slot);
+            // The kernel takes one line per instruction (`check_btf_line`).
+            lines.dedup_by_key(|line| line.slot);
         }
         Self(all)
     }

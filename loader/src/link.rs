@@ -1,7 +1,7 @@
 //! Makes each program self-contained: its function first, then every function it
 //! reaches, each once, all references in the kernel's own encoding.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use skep_vm::isa::Insn;
@@ -15,7 +15,7 @@ use crate::error::{LoadError, Site};
 use crate::graph::{callees, unrelocated};
 use crate::lines::Lines;
 use crate::listing::is_extern;
-use crate::maps::Maps;
+use crate::maps::{DataKind, Maps};
 use crate::program::{Func, Line, ProgramDef};
 use crate::reloc::{CALL, CodeRelocs, Target, unset};
 
@@ -45,13 +45,16 @@ pub(crate) struct Linker<'a> {
     code: &'a Code,
     relocs: &'a CodeRelocs,
     core: &'a CoreRelocs,
-    maps: &'a Maps,
     btf: Option<&'a Btf>,
     /// Type of the function that starts at a slot of a section.
     types: BTreeMap<(&'a str, usize), TypeId>,
     lines: Lines<'a>,
     /// Functions that each function refers to.
     callees: Vec<Vec<usize>>,
+    /// Type of each function by name.
+    by_name: BTreeMap<&'a str, TypeId>,
+    /// `.kconfig` variables that nobody has given a value, by map and offset.
+    unset: BTreeMap<(usize, u32), &'a str>,
     /// Index in the list of externs, by symbol.
     externs: BTreeMap<usize, usize>,
     /// Slots that may still be handed out.
@@ -84,13 +87,14 @@ impl<'a> Linker<'a> {
             code,
             relocs,
             core,
-            maps,
             btf: btf.map(|(btf, _)| btf),
             types,
             lines: btf
                 .map(|(btf, ext)| Lines::collect(btf, ext))
                 .unwrap_or_default(),
             callees: callees(code, relocs),
+            by_name: btf.map(|(btf, _)| functions(btf)).unwrap_or_default(),
+            unset: unanswered(maps),
             externs: externs(elf),
             budget: MAX_TOTAL,
         }
@@ -130,38 +134,55 @@ impl<'a> Linker<'a> {
             .map_or("", |section| &section.name)
     }
 
-    /// The functions of a program in order, each with its first slot.
+    /// The functions of a program, each with its first slot, in libbpf's order: a
+    /// function's callees stand behind it in the order of first use, each followed by
+    /// its own.
     fn reach(&mut self, entry: usize) -> Result<Vec<(usize, usize)>, LoadError> {
-        let mut order = vec![(entry, 0)];
-        let mut seen: BTreeMap<usize, ()> = BTreeMap::from([(entry, ())]);
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::from([entry]);
         let mut slots = 0;
-        let mut at = 0;
-        while let Some(&mut (number, ref mut start)) = order.get_mut(at) {
-            *start = slots;
-            let Some(function) = self.code.functions().get(number) else {
+        let mut enter = Some(entry);
+        // Functions whose callees are being visited, each with the next one.
+        let mut open: Vec<(usize, usize)> = Vec::new();
+        loop {
+            if let Some(number) = enter.take() {
+                let Some(function) = self.code.functions().get(number) else {
+                    break;
+                };
+                order.push((number, slots));
+                slots += function.end - function.start;
+                if slots > MAX_PROGRAM.min(self.budget) {
+                    return Err(self.too_large(function, slots));
+                }
+                open.push((number, 0));
+            }
+            let Some((number, next)) = open.last_mut() else {
                 break;
             };
-            slots += function.end - function.start;
-            if slots > MAX_PROGRAM.min(self.budget) {
-                let site = Site::section(self.section_name(function));
-                let reason = match slots > MAX_PROGRAM {
-                    true => format!("the program has more than {MAX_PROGRAM} instructions"),
-                    false => {
-                        format!("all programs together have more than {MAX_TOTAL} instructions")
-                    }
-                };
-                return Err(LoadError::limit(site, reason));
-            }
-            let callees = self.callees.get(number).map_or(&[][..], Vec::as_slice);
-            for &callee in callees {
-                if seen.insert(callee, ()).is_none() {
-                    order.push((callee, 0));
+            match self
+                .callees
+                .get(*number)
+                .and_then(|callees| callees.get(*next))
+            {
+                Some(&callee) => {
+                    *next += 1;
+                    enter = seen.insert(callee).then_some(callee);
+                }
+                None => {
+                    open.pop();
                 }
             }
-            at += 1;
         }
         self.budget -= slots;
         Ok(order)
+    }
+
+    fn too_large(&self, function: &Function, slots: usize) -> LoadError {
+        let reason = match slots > MAX_PROGRAM {
+            true => format!("the program has more than {MAX_PROGRAM} instructions"),
+            false => format!("all programs together have more than {MAX_TOTAL} instructions"),
+        };
+        LoadError::limit(Site::section(self.section_name(function)), reason)
     }
 
     fn emit(&self, order: &[(usize, usize)], program: &mut ProgramDef) {
@@ -219,12 +240,7 @@ impl<'a> Linker<'a> {
             .get(&(self.section_name(function), function.start))
             .copied();
         // gcc writes no table of functions, but their types.
-        known.or_else(|| {
-            let mut found = self.btf?.by_name(&function.name);
-            found
-                .find(|(_, ty)| matches!(ty, Type::Func { .. }))
-                .map(|(id, _)| id)
-        })
+        known.or_else(|| self.by_name.get(&*function.name).copied())
     }
 
     fn copy_lines(&self, function: &Function, start: usize, program: &mut ProgramDef) {
@@ -266,7 +282,7 @@ impl<'a> Linker<'a> {
                 }
             };
             if let Target::Value { map, offset } = *target
-                && let Some(name) = self.unset(map, offset)
+                && let Some(name) = self.unset.get(&(map, offset))
             {
                 program.unset.push(unset(section, reloc.slot, name));
             }
@@ -287,22 +303,6 @@ impl<'a> Linker<'a> {
             }
         }
         first
-    }
-
-    /// The name of the `.kconfig` variable there, if nobody has given it a value.
-    fn unset(&self, map: usize, offset: u32) -> Option<&str> {
-        let decl = self
-            .maps
-            .decls
-            .get(map)
-            .filter(|_| !self.maps.unset.is_empty())?;
-        let data = decl.data.as_ref()?;
-        let var = data.vars.iter().find(|var| var.offset == offset)?;
-        self.maps
-            .unset
-            .iter()
-            .map(String::as_str)
-            .find(|name| data.kind == crate::maps::DataKind::Kconfig && *name == var.name)
     }
 
     /// Writes a reference in the kernel's encoding.
@@ -368,4 +368,27 @@ fn externs(elf: &Elf<'_>) -> BTreeMap<usize, usize> {
     let symbols = elf.symbols().iter().enumerate();
     let externs = symbols.filter(|(_, symbol)| is_extern(symbol));
     externs.map(|(number, _)| number).zip(0..).collect()
+}
+
+/// The first type of each function name.
+fn functions(btf: &Btf) -> BTreeMap<&str, TypeId> {
+    let mut found = BTreeMap::new();
+    for (id, ty) in btf.types() {
+        if matches!(ty, Type::Func { .. }) {
+            found.entry(btf.name(id)).or_insert(id);
+        }
+    }
+    found
+}
+
+/// The places of `.kconfig` variables without a value.
+fn unanswered(maps: &Maps) -> BTreeMap<(usize, u32), &str> {
+    let unset: BTreeSet<&str> = maps.unset.iter().map(String::as_str).collect();
+    let decls = maps.decls.iter().enumerate();
+    let vars = decls.filter_map(|(map, decl)| Some((map, decl.data.as_ref()?)));
+    vars.filter(|(_, data)| data.kind == DataKind::Kconfig)
+        .flat_map(|(map, data)| data.vars.iter().map(move |var| (map, var)))
+        .filter(|(_, var)| unset.contains(var.name.as_str()))
+        .map(|(map, var)| ((map, var.offset), var.name.as_str()))
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! What an object refers to, as lists for people: undefined symbols, relocations and
 //! what they came to, CO-RE relocations.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::btf::{Btf, CoreKind, Linkage, Type, TypeId};
@@ -120,7 +121,7 @@ pub(crate) fn externs(
         }
     }
     let kconfig = maps.decls.iter().filter_map(|decl| decl.data.as_ref());
-    let kconfig: Vec<&str> = kconfig
+    let kconfig: BTreeSet<&str> = kconfig
         .filter(|data| data.kind == DataKind::Kconfig)
         .flat_map(|data| data.vars.iter().map(|var| var.name.as_str()))
         .collect();
@@ -129,35 +130,44 @@ pub(crate) fn externs(
         .iter()
         .zip(called)
         .filter(|(symbol, _)| is_extern(symbol));
+    let types = btf.map(extern_types).unwrap_or_default();
     undefined
         .map(|(symbol, called)| {
-            let found = btf.and_then(|btf| {
-                btf.by_name(&symbol.name).find_map(|(id, ty)| match ty {
-                    Type::Func {
-                        linkage: Linkage::Extern,
-                        ..
-                    } => Some((id, true)),
-                    Type::Var {
-                        target,
-                        linkage: Linkage::Extern,
-                        ..
-                    } => Some((*target, false)),
-                    _ => None,
-                })
-            });
-            let is_function = found.map_or(called, |(_, is_function)| is_function);
+            let found = types.get(&*symbol.name);
+            let is_function = found.map_or(called, |&(_, is_function)| is_function);
             Extern {
                 name: Arc::clone(&symbol.name),
                 kind: match is_function {
                     true => ExternKind::Function,
-                    false if kconfig.contains(&&*symbol.name) => ExternKind::Kconfig,
+                    false if kconfig.contains(&*symbol.name) => ExternKind::Kconfig,
                     false => ExternKind::Variable,
                 },
                 weak: symbol.bind == Bind::Weak,
-                type_id: found.map(|(id, _)| id),
+                type_id: found.map(|&(id, _)| id),
             }
         })
         .collect()
+}
+
+/// The type of each symbol that BTF calls `extern`, and whether it is a function.
+fn extern_types(btf: &Btf) -> BTreeMap<&str, (TypeId, bool)> {
+    let mut types = BTreeMap::new();
+    for (id, ty) in btf.types() {
+        let found = match ty {
+            Type::Func {
+                linkage: Linkage::Extern,
+                ..
+            } => (id, true),
+            Type::Var {
+                target,
+                linkage: Linkage::Extern,
+                ..
+            } => (*target, false),
+            _ => continue,
+        };
+        types.entry(btf.name(id)).or_insert(found);
+    }
+    types
 }
 
 pub(crate) fn relocations(

@@ -17,7 +17,7 @@ use skep_vm::isa::Insn;
 use crate::code::{Code, SLOT};
 use crate::elf::{Bind, Elf, Home, Reloc, SymbolKind, reloc_name};
 use crate::error::{KCONFIG, LoadError, Site};
-use crate::maps::{MapDecl, MapIndex, Maps, Role, role};
+use crate::maps::{MapIndex, Maps, Role, role};
 
 /// Opcode byte of a 64-bit immediate load, the first of two slots.
 pub(crate) const LDDW: u8 = 0x18;
@@ -76,19 +76,29 @@ pub(crate) struct CodeRelocs(BTreeMap<usize, Vec<CodeReloc>>);
 
 impl CodeRelocs {
     pub(crate) fn resolve(elf: &Elf<'_>, code: &Code, maps: &Maps) -> Self {
+        let index = maps.index();
+        let questions = index
+            .kconfig
+            .and_then(|map| maps.decls.get(map)?.data.as_ref());
+        let questions = questions.iter().flat_map(|data| &data.vars);
+        let questions = questions
+            .map(|var| (var.name.as_str(), var.offset))
+            .collect();
         let resolver = Resolver {
             elf,
             code,
-            decls: &maps.decls,
-            index: maps.index(),
+            questions,
+            index,
         };
         let mut all = BTreeMap::new();
         for (number, section) in elf.sections().iter().enumerate() {
             if section.is_code() {
                 let relocs = section.relocs.iter();
-                let relocs: Vec<_> = relocs
+                let mut relocs: Vec<_> = relocs
                     .filter_map(|reloc| resolver.resolve(number, reloc))
                     .collect();
+                // An instruction has room for one reference.
+                relocs.dedup_by_key(|reloc| reloc.slot);
                 all.insert(number, relocs);
             }
         }
@@ -114,7 +124,8 @@ impl CodeRelocs {
 struct Resolver<'a> {
     elf: &'a Elf<'a>,
     code: &'a Code,
-    decls: &'a [MapDecl],
+    /// Offset of each `.kconfig` variable.
+    questions: BTreeMap<&'a str, u32>,
     index: MapIndex,
 }
 
@@ -235,21 +246,9 @@ impl Resolver<'_> {
             .symbols()
             .get(number)
             .ok_or("the symbol is missing")?;
-        let kconfig = self
-            .index
-            .kconfig
-            .and_then(|map| Some((map, self.decls.get(map)?)));
-        if let Some((map, decl)) = kconfig
-            && let Some(var) = decl
-                .data
-                .iter()
-                .flat_map(|data| &data.vars)
-                .find(|var| *var.name == *symbol.name)
+        if let (Some(map), Some(&offset)) = (self.index.kconfig, self.questions.get(&*symbol.name))
         {
-            return Ok(Target::Value {
-                map,
-                offset: var.offset,
-            });
+            return Ok(Target::Value { map, offset });
         }
         match symbol.bind {
             Bind::Weak => Ok(Target::Missing(number)),

@@ -8,8 +8,11 @@ use crate::bytes::Endian;
 use crate::error::{LoadError, Site};
 
 use super::Btf;
-use super::parse::magic;
+use super::parse::{MAX_NAME, magic};
 use super::types::{Str, TypeId};
+
+/// Most sections that one table is about. The largest known object has 120.
+const MAX_SECTIONS: usize = 4096;
 
 /// A parsed `.BTF.ext` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -221,6 +224,12 @@ impl Table<'_> {
         self.btf.string_at(self.word(at)?)
     }
 
+    /// Looked at whole, so it must be of a length that names have.
+    fn section_name(&self, at: usize) -> Option<Str> {
+        let name = self.string(at)?;
+        (self.btf.text(name, MAX_NAME).len() < MAX_NAME).then_some(name)
+    }
+
     fn type_id(&self, at: usize) -> Option<TypeId> {
         let id = TypeId(self.word(at)?);
         self.btf.get(id).map(|_| id)
@@ -240,8 +249,11 @@ impl Table<'_> {
         let mut at = self.at + 4;
         let mut sections = Vec::new();
         while at < self.bytes.len() {
+            if sections.len() == MAX_SECTIONS {
+                return Err(error(at, "the table is about more than 4096 sections"));
+            }
             let section = self
-                .string(at)
+                .section_name(at)
                 .ok_or_else(|| error(at, "the section's name is not a string"))?;
             let count = self.word(at + 4).ok_or_else(|| truncated(at))? as usize;
             at += 8;

@@ -1,7 +1,7 @@
 //! From the bytes of `.BTF` to types (kernel Documentation/bpf/btf.rst, and
 //! `btf_check_all_metas` for what is valid).
 
-use crate::bytes::{Endian, until_nul};
+use crate::bytes::Endian;
 use crate::error::{LoadError, Site};
 
 use super::types::{
@@ -14,7 +14,7 @@ pub(super) const MAGIC: u16 = 0xeb9f;
 
 /// Longest name, in bytes. The kernel's limit is 512 (`KSYM_NAME_LEN`) where it has
 /// one; without any, overlapping names would take quadratic time.
-const MAX_NAME: usize = 4096;
+pub(super) const MAX_NAME: usize = 4096;
 
 impl Btf {
     /// Parses a `.BTF` section of either byte order (a kernel's
@@ -29,6 +29,7 @@ impl Btf {
         let mut parser = Parser {
             endian: header.endian,
             strings: header.strings,
+            ends: ends(header.strings),
             body: header.types,
             base: header.types_at,
             at: 0,
@@ -61,11 +62,15 @@ impl Btf {
             types,
             names: Vec::new(),
         };
-        let mut names: Vec<_> = btf
-            .types()
-            .filter(|(_, ty)| !ty.name().is_empty())
-            .map(|(id, ty)| (hash(btf.str(ty.name())), id))
-            .collect();
+        let mut names = Vec::new();
+        let mut left = btf.strings.len().saturating_mul(16).saturating_add(1 << 20);
+        for (id, ty) in btf.types().filter(|(_, ty)| !ty.name().is_empty()) {
+            let name = btf.str(ty.name());
+            left = left
+                .checked_sub(name.len())
+                .ok_or_else(|| error(id, "the names of types overlap".to_owned()))?;
+            names.push((hash(name), id));
+        }
         names.sort_unstable();
         btf.names = names;
         Ok(btf)
@@ -127,6 +132,24 @@ impl<'a> Header<'a> {
     }
 }
 
+/// For each byte of the strings, the offset of the next zero byte. Names may share
+/// bytes: looking for the end of each again would take quadratic time.
+fn ends(strings: &str) -> Vec<u32> {
+    let mut end = 0;
+    let bytes = strings.bytes().enumerate().rev();
+    let mut ends: Vec<u32> = bytes
+        .map(|(at, byte)| {
+            if byte == 0 {
+                // The header limits the section to 32 bits.
+                end = u32::try_from(at).unwrap_or(u32::MAX);
+            }
+            end
+        })
+        .collect();
+    ends.reverse();
+    ends
+}
+
 /// The byte order that makes the magic number right.
 pub(super) fn magic(bytes: &[u8]) -> Option<Endian> {
     [Endian::Little, Endian::Big]
@@ -137,6 +160,8 @@ pub(super) fn magic(bytes: &[u8]) -> Option<Endian> {
 struct Parser<'a> {
     endian: Endian,
     strings: &'a str,
+    /// Where the string that holds each byte ends.
+    ends: Vec<u32>,
     body: &'a [u8],
     /// Where `body` starts in the section.
     base: usize,
@@ -171,13 +196,15 @@ impl Parser<'_> {
     }
 
     fn check_name(&self, offset: u32) -> Result<Str, LoadError> {
-        let text = self.strings.get(offset as usize..).map(str::as_bytes);
-        match text.map(|text| until_nul(text, MAX_NAME)) {
+        let at = offset as usize;
+        let (Some(&end), true) = (self.ends.get(at), self.strings.is_char_boundary(at)) else {
+            return Err(self.error(&format!("name {offset:#x} is outside the strings")));
+        };
+        match end as usize - at {
             // Name 0 and any other empty name mean the same.
-            Some(Some([])) => Ok(Str::EMPTY),
-            Some(Some(_)) => Ok(Str(offset)),
-            Some(None) => Err(self.error("a name is longer than 4096 bytes")),
-            None => Err(self.error(&format!("name {offset:#x} is outside the strings"))),
+            0 => Ok(Str::EMPTY),
+            len if len > MAX_NAME => Err(self.error("a name is longer than 4096 bytes")),
+            _ => Ok(Str(offset)),
         }
     }
 
@@ -337,27 +364,25 @@ impl Parser<'_> {
         name: Str,
         size: u32,
         count: u16,
-        signed_flag: bool,
+        signed: bool,
     ) -> Result<Enum, LoadError> {
         self.enum_size(size)?;
-        let raw = self.many(count, 2, |p| Ok((p.name()?, p.word()?)))?;
-        // Before LLVM 16 the flag was never set: a top bit then tells nothing, and
-        // libbpf shows such values as signed.
-        let signed = signed_flag || raw.iter().any(|&(_, value)| value.cast_signed() < 0);
-        let extend = |value: u32| match signed {
-            true => i64::from(value.cast_signed()).cast_unsigned(),
-            false => value.into(),
-        };
-        let values = raw.into_iter().map(|(name, value)| Enumerator {
-            name,
-            value: extend(value),
-        });
+        // LLVM before 16 never set the flag: negative constants of such an object read
+        // as large ones, here as in libbpf.
+        let values = self.many(count, 2, |p| {
+            let (name, value) = (p.name()?, p.word()?);
+            let value = match signed {
+                true => i64::from(value.cast_signed()).cast_unsigned(),
+                false => value.into(),
+            };
+            Ok(Enumerator { name, value })
+        })?;
         Ok(Enum {
             name,
             size,
             signed,
             wide: false,
-            values: values.collect(),
+            values,
         })
     }
 

@@ -12,7 +12,8 @@ use crate::btf::{Btf, Linkage, Shape, Type, TypeId, View};
 use crate::elf::{Elf, Symbol};
 use crate::error::{LoadError, Site};
 
-use super::{MapDecl, Maps, Place, fill_defaults, kind, resolve, special};
+use super::special::Search;
+use super::{MapDecl, Maps, Place, fill_defaults, kind, resolve};
 
 pub(super) fn collect(
     elf: &Elf<'_>,
@@ -39,6 +40,7 @@ pub(super) fn collect(
     let by_name: BTreeMap<&str, &Symbol> = resolve(elf, symbols)
         .map(|symbol| (&*symbol.name, symbol))
         .collect();
+    let mut search = Search::new(btf);
     for var in &datasec.vars {
         let Type::Var {
             target, linkage, ..
@@ -57,7 +59,7 @@ pub(super) fn collect(
         let symbol = by_name
             .get(name)
             .ok_or_else(|| fail("no symbol says where its definition is".to_owned()))?;
-        let read = Definition::read(btf, target, Level::Outer).map_err(fail)?;
+        let read = Definition::read(&mut search, target, Level::Outer).map_err(fail)?;
         let mut def = read.def;
         name.clone_into(&mut def.name);
         if let Some(inner) = &mut def.inner {
@@ -106,7 +108,8 @@ struct Definition {
 }
 
 impl Definition {
-    fn read(btf: &Btf, id: TypeId, level: Level) -> Result<Self, String> {
+    fn read(search: &mut Search<'_>, id: TypeId, level: Level) -> Result<Self, String> {
+        let btf = search.btf();
         let view = btf.view(id);
         if !matches!(view.shape(), Shape::Struct(_)) {
             return Err(format!("`{}` is not a struct", view.c_name()));
@@ -144,7 +147,7 @@ impl Definition {
                 }
                 "values" => {
                     this.values = Some(member.offset().into());
-                    this.read_values(btf, member.view)?;
+                    this.read_values(search, member.view)?;
                 }
                 // libbpf ignores what it does not know unless asked to be strict.
                 _ => {}
@@ -155,13 +158,13 @@ impl Definition {
         }
         fill_defaults(&mut this.def);
         if let Some(value) = this.value_type {
-            this.def.special = special::find(btf, value)?;
+            this.def.special = search.find(value)?;
         }
         Ok(this)
     }
 
     /// `__array(values, T)`: the template of inner maps, or the type of programs.
-    fn read_values(&mut self, btf: &Btf, view: View<'_>) -> Result<(), String> {
+    fn read_values(&mut self, search: &mut Search<'_>, view: View<'_>) -> Result<(), String> {
         let wrong = || "`values` is not a flexible array of pointers".to_owned();
         let Shape::Array { element, len: 0 } = view.shape() else {
             return Err(wrong());
@@ -170,9 +173,10 @@ impl Definition {
             return Err(wrong());
         };
         let of_maps = matches!(self.def.map_type, kind::ARRAY_OF_MAPS | kind::HASH_OF_MAPS);
+        let btf = search.btf();
         match btf.ty(btf.resolve(target.id())) {
             Type::Struct(_) if of_maps => {
-                let inner = Self::read(btf, target.id(), Level::Inner)
+                let inner = Self::read(search, target.id(), Level::Inner)
                     .map_err(|reason| format!("inner map: {reason}"))?;
                 self.def.inner = Some(Box::new(inner.def));
             }

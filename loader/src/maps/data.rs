@@ -1,6 +1,6 @@
 //! Global variables: each data section becomes an array map of one entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use skep_maps::MapDef;
 
@@ -38,7 +38,9 @@ pub(super) fn collect(
         .checked_sub(section.data.len())
         .ok_or_else(|| fail("data sections overlap in the file"))?;
     let size = u32::try_from(section.size).unwrap_or(u32::MAX);
-    let typed = btf.and_then(|btf| {
+    // BTF knows one section of a name; so does the compiler.
+    let first = maps.decls.iter().all(|decl| decl.def.name != *section.name);
+    let typed = btf.filter(|_| first).and_then(|btf| {
         let (id, section) = btf.by_name(&section.name).find_map(|(id, ty)| match ty {
             Type::Datasec(section) => Some((id, section)),
             _ => None,
@@ -103,14 +105,14 @@ fn variables(
     size: u32,
     typed: Option<&Typed<'_>>,
 ) -> Vec<Variable> {
-    let mut types: BTreeMap<&str, Vec<(TypeId, u32)>> = BTreeMap::new();
+    let mut types: BTreeMap<&str, VecDeque<(TypeId, u32)>> = BTreeMap::new();
     for var in typed.iter().flat_map(|typed| &typed.section.vars) {
         let Some(typed) = typed else { continue };
         if let Type::Var { target, .. } = *typed.btf.ty(var.target) {
             types
                 .entry(typed.btf.name(var.target))
                 .or_default()
-                .push((target, var.size));
+                .push_back((target, var.size));
         }
     }
     let fits = |offset: u32, len: u32| offset.checked_add(len).is_some_and(|end| end <= size);
@@ -118,11 +120,7 @@ fn variables(
     for symbol in resolve(elf, symbols) {
         let known = types.get_mut(&*symbol.name).and_then(|known| {
             // Statics of one name come in the same order in BTF and symbol table.
-            if known.is_empty() {
-                None
-            } else {
-                Some(known.remove(0))
-            }
+            known.pop_front()
         });
         if symbol.kind != SymbolKind::Object && known.is_none() {
             continue;

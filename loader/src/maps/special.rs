@@ -9,18 +9,6 @@ use crate::btf::{Btf, Shape, Type, TypeId};
 /// Most fields of one value (kernel `BTF_FIELDS_MAX`).
 const MAX_FIELDS: usize = 11;
 
-/// Finds the special fields of a value, in nested structs and arrays too, by offset.
-pub(super) fn find(btf: &Btf, value: TypeId) -> Result<Vec<SpecialField>, String> {
-    let mut search = Search {
-        btf,
-        holds: BTreeMap::new(),
-        found: Vec::new(),
-    };
-    search.walk(value, 0)?;
-    search.found.sort_by_key(|field| field.offset);
-    Ok(search.found)
-}
-
 /// What a struct of that name is to the kernel.
 fn by_tag(name: &str) -> Option<SpecialKind> {
     Some(match name {
@@ -34,15 +22,76 @@ fn by_tag(name: &str) -> Option<SpecialKind> {
     })
 }
 
-struct Search<'a> {
+/// Finds special fields.
+///
+/// What is found about a type is kept: structs that share members form a graph with
+/// exponentially many paths, and a file can name one large type from many maps.
+pub(super) struct Search<'a> {
     btf: &'a Btf,
-    /// Whether a type holds any such field: structs that share members form a graph
-    /// whose paths can be exponentially many, so only those that do are walked.
-    holds: BTreeMap<TypeId, bool>,
-    found: Vec<SpecialField>,
+    known: BTreeMap<TypeId, Found>,
 }
 
-impl Search<'_> {
+/// The fields of a type, ordered by offset.
+type Found = Result<Vec<SpecialField>, String>;
+
+impl<'a> Search<'a> {
+    pub(super) fn new(btf: &'a Btf) -> Self {
+        Self {
+            btf,
+            known: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn btf(&self) -> &'a Btf {
+        self.btf
+    }
+
+    /// The special fields of a value, in nested structs and arrays too, by offset.
+    pub(super) fn find(&mut self, value: TypeId) -> Found {
+        // Recursion is bounded: no type nests deeper than `btf::MAX_DEPTH`.
+        if let Some(known) = self.known.get(&value) {
+            return known.clone();
+        }
+        let found = self.compute(value);
+        self.known.insert(value, found.clone());
+        found
+    }
+
+    fn compute(&mut self, id: TypeId) -> Found {
+        let view = self.btf.view(id);
+        let mut found = Vec::new();
+        if let Some(kind) = self.own(id) {
+            let size = view
+                .size()
+                .and_then(|size| u32::try_from(size).ok())
+                .unwrap_or(0);
+            found.push(SpecialField {
+                kind,
+                offset: 0,
+                size,
+            });
+            return Ok(found);
+        }
+        match view.shape() {
+            Shape::Array { element, len } => {
+                let fields = self.find(element.id())?;
+                let stride = element.size().unwrap_or(0);
+                for n in 0..u64::from(if fields.is_empty() { 0 } else { len }) {
+                    append(&mut found, &fields, n.saturating_mul(stride))?;
+                }
+            }
+            Shape::Struct(_) => {
+                for member in view.members() {
+                    let fields = self.find(member.view.id())?;
+                    append(&mut found, &fields, member.offset().into())?;
+                }
+            }
+            _ => {}
+        }
+        found.sort_by_key(|field| field.offset);
+        Ok(found)
+    }
+
     /// What a value of the type is itself, apart from its parts.
     fn own(&self, id: TypeId) -> Option<SpecialKind> {
         match self.btf.ty(self.btf.resolve(id)) {
@@ -67,62 +116,23 @@ impl Search<'_> {
         }
         false
     }
+}
 
-    /// Recursion is bounded: no type nests deeper than `btf::MAX_DEPTH`.
-    fn holds(&mut self, id: TypeId) -> bool {
-        if let Some(&known) = self.holds.get(&id) {
-            return known;
-        }
-        let view = self.btf.view(id);
-        let holds = self.own(id).is_some()
-            || match view.shape() {
-                Shape::Array { element, .. } => self.holds(element.id()),
-                Shape::Struct(_) => view.members().any(|member| self.holds(member.view.id())),
-                _ => false,
-            };
-        self.holds.insert(id, holds);
-        holds
+/// Adds the fields of a part that starts at `base`. Every call adds at least one or
+/// costs nothing, so the limit also bounds arrays of any length.
+fn append(found: &mut Vec<SpecialField>, fields: &[SpecialField], base: u64) -> Result<(), String> {
+    if found.len() + fields.len() > MAX_FIELDS {
+        return Err(format!(
+            "its value has more than {MAX_FIELDS} special fields"
+        ));
     }
-
-    fn walk(&mut self, id: TypeId, offset: u64) -> Result<(), String> {
-        if !self.holds(id) {
-            return Ok(());
-        }
-        let view = self.btf.view(id);
-        let size = view.size().unwrap_or(0);
-        if let Some(kind) = self.own(id) {
-            if self.found.len() == MAX_FIELDS {
-                return Err(format!(
-                    "its value has more than {MAX_FIELDS} special fields"
-                ));
-            }
-            let (Ok(offset), Ok(size)) = (u32::try_from(offset), u32::try_from(size)) else {
-                return Err("a special field lies beyond 4 GiB".to_owned());
-            };
-            self.found.push(SpecialField { kind, offset, size });
-            return Ok(());
-        }
-        match view.shape() {
-            Shape::Array { element, len } => {
-                let stride = element.size().unwrap_or(0);
-                // Each element holds at least one field, so the limit ends this.
-                for n in 0..u64::from(len) {
-                    self.walk(
-                        element.id(),
-                        offset.saturating_add(n.saturating_mul(stride)),
-                    )?;
-                }
-            }
-            Shape::Struct(_) => {
-                for member in view.members() {
-                    self.walk(
-                        member.view.id(),
-                        offset.saturating_add(member.offset().into()),
-                    )?;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
+    for field in fields {
+        let offset = u32::try_from(base.saturating_add(field.offset.into()))
+            .map_err(|_| "a special field lies beyond 4 GiB".to_owned())?;
+        found.push(SpecialField {
+            offset,
+            ..field.clone()
+        });
     }
+    Ok(())
 }
