@@ -8,7 +8,8 @@ use crate::bytes::Endian;
 use crate::error::{LoadError, Site};
 
 use super::Btf;
-use super::parse::{MAX_NAME, magic};
+use super::header::magic;
+use super::parse::MAX_NAME;
 use super::types::{Str, TypeId};
 
 /// Most sections that one table is about. The largest known object has 120.

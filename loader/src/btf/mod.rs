@@ -7,6 +7,7 @@
 
 mod check;
 mod ext;
+mod header;
 mod name;
 mod parse;
 mod types;

@@ -12,7 +12,7 @@ use crate::bytes::Endian;
 use crate::elf::{Bind, Elf, Home};
 use crate::error::LoadError;
 
-use super::{Data, DataKind, F_RDONLY_PROG, MapDecl, Maps, Place, Variable, kind};
+use super::{Data, DataKind, F_MMAPABLE, F_RDONLY_PROG, MapDecl, Maps, Place, Variable, kind};
 
 const SECTION: &str = ".kconfig";
 
@@ -98,7 +98,8 @@ pub(super) fn collect(elf: &Elf<'_>, btf: &Btf, maps: &mut Maps) -> Result<(), L
         key_size: 4,
         value_size: u32::try_from(end).unwrap_or(u32::MAX),
         max_entries: 1,
-        flags: F_RDONLY_PROG,
+        // As libbpf makes it: its variables are not static.
+        flags: F_RDONLY_PROG | F_MMAPABLE,
         ..MapDef::default()
     };
     maps.push(

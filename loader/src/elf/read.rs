@@ -1,11 +1,4 @@
-//! The ELF side of an object: sections, symbols and relocations as they stand.
-//!
-//! Liberal about what compilers of twelve years have written (no machine number,
-//! REL and RELA, any relocation type), strict about what the file claims: every
-//! offset, index and name is checked here, so that the rest of the crate indexes
-//! sections and symbols without doubt.
-//!
-//! Invariant: [`Symbol::section`] and [`Reloc::symbol`] are valid indexes.
+//! From bytes to sections, symbols and relocations.
 
 use std::sync::Arc;
 
@@ -17,6 +10,8 @@ use object::read::elf::{FileHeader as _, Rel as _, Rela as _, SectionHeader as _
 use crate::bytes::{Endian, index, until_nul};
 use crate::error::{LoadError, Site};
 
+use super::{Bind, Elf, Home, Reloc, Section, Symbol, SymbolKind};
+
 /// Longest section or symbol name that is read, in bytes. Mangled names come to a
 /// few hundred; without a limit, overlapping names would take quadratic time.
 const MAX_NAME: usize = 4096;
@@ -25,131 +20,6 @@ const MAX_NAME: usize = 4096;
 const EM_BPF: u16 = 247;
 
 type Header = FileHeader64<Endianness>;
-
-/// A parsed ELF file, borrowing from its bytes.
-#[derive(Debug)]
-pub struct Elf<'a> {
-    endian: Endian,
-    sections: Vec<Section<'a>>,
-    symbols: Vec<Symbol>,
-}
-
-/// One section.
-#[derive(Debug)]
-pub struct Section<'a> {
-    /// The name; bytes that are not UTF-8 are replaced.
-    pub name: Arc<str>,
-    /// `sh_type`.
-    pub kind: u32,
-    /// `sh_flags`.
-    pub flags: u64,
-    /// `sh_size`: also for sections without contents in the file.
-    pub size: u64,
-    /// The contents; empty for `SHT_NOBITS`.
-    pub data: &'a [u8],
-    /// What must be patched in this section, ordered by offset.
-    pub relocs: Vec<Reloc>,
-}
-
-impl Section<'_> {
-    /// Holds instructions.
-    #[must_use]
-    pub fn is_code(&self) -> bool {
-        self.kind == elf::SHT_PROGBITS.0 && self.flags & elf::SHF_EXECINSTR.0 != 0
-    }
-
-    /// Would be in memory at run time.
-    #[must_use]
-    pub fn is_alloc(&self) -> bool {
-        self.flags & elf::SHF_ALLOC.0 != 0
-    }
-
-    /// Has no contents in the file (`.bss`).
-    #[must_use]
-    pub fn is_nobits(&self) -> bool {
-        self.kind == elf::SHT_NOBITS.0
-    }
-}
-
-/// One entry of the symbol table.
-#[derive(Debug, Clone)]
-pub struct Symbol {
-    /// The name; empty for section symbols.
-    pub name: Arc<str>,
-    /// Offset in its section, in bytes.
-    pub value: u64,
-    /// `st_size` in bytes; old compilers write 0.
-    pub size: u64,
-    /// `STT_*`.
-    pub kind: SymbolKind,
-    /// `STB_*`.
-    pub bind: Bind,
-    /// Where it is defined.
-    pub place: Home,
-}
-
-impl Symbol {
-    /// The section that defines the symbol.
-    #[must_use]
-    pub fn section(&self) -> Option<usize> {
-        match self.place {
-            Home::Section(index) => Some(index),
-            Home::Undefined | Home::Absolute | Home::Common => None,
-        }
-    }
-}
-
-/// Where a symbol is defined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Home {
-    /// Nowhere in this object.
-    Undefined,
-    /// In the section of this index.
-    Section(usize),
-    /// `SHN_ABS` or another reserved index: the value is no address.
-    Absolute,
-    /// `SHN_COMMON`: storage that a linker would have to allot.
-    Common,
-}
-
-/// `STT_*`, as far as BPF objects use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SymbolKind {
-    /// `STT_NOTYPE`: labels, and everything before clang 8.
-    NoType,
-    /// `STT_OBJECT`: data and maps.
-    Object,
-    /// `STT_FUNC`.
-    Func,
-    /// `STT_SECTION`: stands for the section itself.
-    Section,
-    /// Any other: source file names.
-    Other,
-}
-
-/// `STB_*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bind {
-    /// `static`.
-    Local,
-    /// Visible to other objects.
-    Global,
-    /// May stay undefined.
-    Weak,
-}
-
-/// One relocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloc {
-    /// Offset in the section that it patches, in bytes.
-    pub offset: u64,
-    /// Index into [`Elf::symbols`].
-    pub symbol: usize,
-    /// `R_BPF_*`.
-    pub kind: u32,
-    /// The addend of a RELA entry; 0 for REL, whose addend is in the patched place.
-    pub addend: i64,
-}
 
 impl<'a> Elf<'a> {
     /// Reads the section table, the symbol table and every relocation table.
@@ -175,22 +45,23 @@ impl<'a> Elf<'a> {
                     return Err(LoadError::elf(Site::default(), reason));
                 }
             };
+            let kind = raw.sh_type(endianness);
+            let size = raw.sh_size(endianness);
+            let data = match number > 0 && kind != elf::SHT_NULL {
+                true => raw.data(endianness, bytes).map_err(|_| {
+                    let reason = format!("its {size} bytes lead out of the file");
+                    LoadError::elf(Site::section(&name), reason)
+                })?,
+                false => &[],
+            };
             sections.push(Section {
-                kind: raw.sh_type(endianness).0,
-                flags: raw.sh_flags(endianness).0,
-                size: raw.sh_size(endianness),
-                // A section that leads out of the file matters only if it is used.
-                data: &[],
-                relocs: Vec::new(),
                 name,
+                kind: kind.0,
+                flags: raw.sh_flags(endianness).0,
+                size,
+                data,
+                relocs: Vec::new(),
             });
-            let section = sections.last_mut().expect("just pushed");
-            if number > 0 && section.kind != elf::SHT_NULL.0 {
-                section.data = raw.data(endianness, bytes).map_err(|_| {
-                    let reason = format!("its {} bytes lead out of the file", section.size);
-                    LoadError::elf(Site::section(&section.name), reason)
-                })?;
-            }
         }
         let symbols = read_symbols(&table, endianness, bytes, &sections, &mut names_left)?;
         read_relocs(&table, endianness, bytes, &mut sections, symbols.len())?;
@@ -203,39 +74,6 @@ impl<'a> Elf<'a> {
             sections,
             symbols,
         })
-    }
-
-    /// The byte order of the file.
-    #[must_use]
-    pub fn endian(&self) -> Endian {
-        self.endian
-    }
-
-    /// All sections by index; index 0 is the empty placeholder.
-    #[must_use]
-    pub fn sections(&self) -> &[Section<'a>] {
-        &self.sections
-    }
-
-    /// All symbols by index; index 0 is the empty placeholder.
-    #[must_use]
-    pub fn symbols(&self) -> &[Symbol] {
-        &self.symbols
-    }
-
-    /// The first section of that name.
-    #[must_use]
-    pub fn section(&self, name: &str) -> Option<&Section<'a>> {
-        self.sections.iter().find(|section| *section.name == *name)
-    }
-
-    /// The name people know a symbol by: its own, or its section's.
-    #[must_use]
-    pub fn symbol_name(&self, symbol: &Symbol) -> Arc<str> {
-        match symbol.section().and_then(|index| self.sections.get(index)) {
-            Some(section) if symbol.name.is_empty() => Arc::clone(&section.name),
-            _ => Arc::clone(&symbol.name),
-        }
     }
 }
 
@@ -442,20 +280,4 @@ fn read_relocs<'a>(
         section.relocs.sort_by_key(|reloc| reloc.offset);
     }
     Ok(())
-}
-
-/// The name of a relocation type (LLVM's `BPF.def`).
-#[must_use]
-pub fn reloc_name(kind: u32) -> &'static str {
-    match kind {
-        0 => "R_BPF_NONE",
-        1 => "R_BPF_64_64",
-        2 => "R_BPF_64_ABS64",
-        3 => "R_BPF_64_ABS32",
-        4 => "R_BPF_64_NODYLD32",
-        10 => "R_BPF_64_32",
-        // What gcc 12 writes for pointers in data.
-        12 => "R_BPF_DATA_64",
-        _ => "of unknown type",
-    }
 }
