@@ -6,7 +6,9 @@
 //!
 //! | instruction | symbol | refers to |
 //! |---|---|---|
-//! | `lddw` | any | symbol + imm, in bytes |
+//! | `lddw` | section | section + imm, in bytes |
+//! | `lddw` | variable, function | symbol + imm; in gcc's objects imm includes the symbol's address |
+//! | `lddw` | map | the symbol alone |
 //! | `call` | section | section + 8 × (imm + 1) |
 //! | `call` | function | the symbol alone (clang leaves −1 in imm, gcc the symbol's address − 1) |
 
@@ -15,7 +17,7 @@ use std::collections::BTreeMap;
 use skep_vm::isa::Insn;
 
 use crate::code::{Code, SLOT};
-use crate::elf::{Bind, Elf, Home, Reloc, SymbolKind, reloc_name};
+use crate::elf::{Bind, Elf, Home, Reloc, Symbol, SymbolKind, reloc_name};
 use crate::error::{KCONFIG, LoadError, Site};
 use crate::maps::{MapIndex, Maps, Role, role};
 
@@ -89,6 +91,7 @@ impl CodeRelocs {
             code,
             questions,
             index,
+            gcc: elf.is_gcc(),
         };
         let mut all = BTreeMap::new();
         for (number, section) in elf.sections().iter().enumerate() {
@@ -127,6 +130,8 @@ struct Resolver<'a> {
     /// Offset of each `.kconfig` variable.
     questions: BTreeMap<&'a str, u32>,
     index: MapIndex,
+    /// The object comes from gcc and gas.
+    gcc: bool,
 }
 
 impl Resolver<'_> {
@@ -181,7 +186,7 @@ impl Resolver<'_> {
                 if second.is_none_or(|second| second.code != 0) {
                     return Err("the 64-bit load has no second slot".into());
                 }
-                let addend = i64::from(insn.imm).wrapping_add(reloc.addend);
+                let addend = self.addend(home, symbol, insn).wrapping_add(reloc.addend);
                 self.address(home, symbol.value.wrapping_add_signed(addend))
             }
             (LDDW, Home::Undefined) => self.variable(reloc.symbol),
@@ -190,6 +195,27 @@ impl Resolver<'_> {
                 Err("the symbol is common storage; compile with `-fno-common`".into())
             }
             (code, _) => Err(Problem::Instruction(code)),
+        }
+    }
+
+    /// What the immediate of a 64-bit load adds to its symbol.
+    fn addend(&self, home: usize, symbol: &Symbol, insn: Insn) -> i64 {
+        let imm = i64::from(insn.imm);
+        if symbol.kind == SymbolKind::Section {
+            return imm;
+        }
+        let role = self
+            .elf
+            .sections()
+            .get(home)
+            .map(|section| role(&section.name));
+        if matches!(role, Some(Role::Maps | Role::LegacyMaps)) {
+            return 0;
+        }
+        match i64::try_from(symbol.value) {
+            // gas before 2.41 adds the symbol's address twice.
+            Ok(value) if self.gcc && imm >= value => imm - value,
+            _ => imm,
         }
     }
 

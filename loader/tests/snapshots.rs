@@ -38,5 +38,6 @@ snapshots! {
     undefined_symbols_concern_their_programs_only "externs.o";
     core_relocations_are_refused_by_name "core.o";
     one_function_in_text_is_a_program "text.o";
+    what_gcc_adds_to_instructions_is_taken_off "gcc.o";
     code_without_symbols_is_named_by_its_section "stripped.o";
 }

@@ -165,6 +165,15 @@ impl<'a> Elf<'a> {
         self.sections.iter().find(|section| *section.name == *name)
     }
 
+    /// The object was compiled by gcc, as `.comment` says; clang leaves none.
+    #[must_use]
+    pub fn is_gcc(&self) -> bool {
+        let comment = self
+            .section(".comment")
+            .map_or(&[][..], |section| section.data);
+        comment.windows(4).any(|window| window == b"GCC:")
+    }
+
     /// The name people know a symbol by: its own, or its section's.
     #[must_use]
     pub fn symbol_name(&self, symbol: &Symbol) -> Arc<str> {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Rebuilds the objects beside this script: clang-19, libbpf-dev, llvm-19.
+# Rebuilds the objects beside this script: clang-19, libbpf-dev, llvm-19, gcc-bpf.
 set -eu
 cd "$(dirname "$0")"
 cc() { # OUTPUT SOURCE [FLAGS...]
@@ -29,3 +29,5 @@ cc types-eb.o types.bpf.c -target bpfeb
 cc text.o text.bpf.c
 # No symbol names the code: only its section does.
 llvm-objcopy-19 --strip-all text.o stripped.o
+bpf-gcc -O2 -gbtf -mco-re -mkernel=5.2 -ffile-prefix-map="$PWD"=. -idirafter /usr/include/x86_64-linux-gnu \
+    -idirafter /usr/include -c gcc.bpf.c -o gcc.o
