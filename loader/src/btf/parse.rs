@@ -225,16 +225,17 @@ impl Parser<'_> {
             return Err(self.error(&reason));
         }
         let encoding = match word >> 24 & 0xf {
-            0 => Encoding::Unsigned,
-            1 => Encoding::Signed,
-            2 | 3 => Encoding::Char,
+            0 | 2 => Encoding::Unsigned,
+            1 | 3 => Encoding::Signed,
             4 => Encoding::Bool,
             other => return Err(self.error(&format!("unknown integer encoding {other}"))),
         };
+        let char_flag = word >> 24 & 2 != 0;
         Ok(Int {
             name,
             size,
             encoding,
+            char_flag,
             bits,
             offset,
         })

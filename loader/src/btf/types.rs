@@ -163,23 +163,23 @@ pub struct Int {
     pub size: u32,
     /// How to show it.
     pub encoding: Encoding,
+    /// `BTF_INT_CHAR`: clang never sets it, gcc for every type of one byte. Whether
+    /// something is text is told by [`View::is_char`](super::View::is_char).
+    pub char_flag: bool,
     /// Width in bits, at most eight times `size`.
     pub bits: u8,
     /// Where the value starts, in bits; only clang 7 and older use it, for bitfields.
     pub offset: u8,
 }
 
-/// How an integer is to be shown (`BTF_INT_SIGNED`, `_CHAR`, `_BOOL`).
+/// How an integer is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// An unsigned number.
     Unsigned,
-    /// A signed number.
+    /// A signed number (`BTF_INT_SIGNED`).
     Signed,
-    /// A character. Compilers write plain `char` as [`Encoding::Signed`] with the
-    /// name `char`, so see [`View::is_char`](super::View::is_char).
-    Char,
-    /// True or false.
+    /// True or false (`BTF_INT_BOOL`).
     Bool,
 }
 

@@ -53,8 +53,6 @@ pub enum Scalar<'a> {
     Signed(i128),
     /// True or false.
     Bool(bool),
-    /// A character.
-    Char(u8),
     /// A `float` or `double`.
     Float(f64),
     /// A constant of an enumeration; the name of the first one with that value.
@@ -129,14 +127,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A one-byte character, whose arrays are text. Compilers write `char` as a
-    /// signed or unsigned integer of that name.
+    /// A `char`, whose arrays are text. Only the name tells: clang has no flag for it,
+    /// and gcc's is set for `unsigned char` too, whose arrays are addresses and hashes.
     #[must_use]
     pub fn is_char(&self) -> bool {
         match self.shape() {
-            Shape::Int(int) if int.size == 1 => {
-                int.encoding == Encoding::Char || self.btf.str(int.name) == "char"
-            }
+            Shape::Int(int) => int.size == 1 && self.btf.str(int.name) == "char",
             _ => false,
         }
     }
@@ -181,7 +177,6 @@ impl<'a> View<'a> {
             Shape::Int(int) => match int.encoding {
                 Encoding::Unsigned => Scalar::Unsigned(raw),
                 Encoding::Signed => Scalar::Signed(sign_extend(raw, bits)),
-                Encoding::Char => Scalar::Char(u8::try_from(raw & 0xff).ok()?),
                 Encoding::Bool => Scalar::Bool(raw != 0),
             },
             Shape::Ptr(_) => Scalar::Unsigned(raw),

@@ -188,7 +188,6 @@ fn scalar(value: Option<Scalar<'_>>) -> String {
         Some(Scalar::Unsigned(n)) => n.to_string(),
         Some(Scalar::Signed(n)) => n.to_string(),
         Some(Scalar::Bool(b)) => b.to_string(),
-        Some(Scalar::Char(c)) => format!("{:?}", char::from(c)),
         Some(Scalar::Float(f)) => f.to_string(),
         Some(Scalar::Enum(Some(name), _)) => name.to_owned(),
         Some(Scalar::Enum(None, n)) => n.to_string(),

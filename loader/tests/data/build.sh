@@ -29,5 +29,8 @@ cc types-eb.o types.bpf.c -target bpfeb
 cc text.o text.bpf.c
 # No symbol names the code: only its section does.
 llvm-objcopy-19 --strip-all text.o stripped.o
-bpf-gcc -O2 -gbtf -mco-re -mkernel=5.2 -ffile-prefix-map="$PWD"=. -idirafter /usr/include/x86_64-linux-gnu \
-    -idirafter /usr/include -c gcc.bpf.c -o gcc.o
+# From standard input and the root, for gcc 12 writes where it runs into BTF.
+here=$PWD
+cd /
+bpf-gcc -O2 -gbtf -mco-re -mkernel=5.2 -idirafter /usr/include/x86_64-linux-gnu \
+    -idirafter /usr/include -I"$here" -c -x c - -o "$here/gcc.o" <"$here/gcc.bpf.c"
