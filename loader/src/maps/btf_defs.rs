@@ -33,7 +33,7 @@ pub(super) fn collect(
         site: Site::section(&section.name),
         reason: format!("map definitions cannot be read: {reason}").into(),
     };
-    let btf = btf.ok_or_else(|| unreadable("the object has no BTF"))?;
+    let btf = btf.ok_or_else(|| unreadable("the object has no BTF; compile it with `-g`"))?;
     let datasec = btf
         .datasec(".maps")
         .ok_or_else(|| unreadable("its BTF has no section `.maps`"))?;
