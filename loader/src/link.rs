@@ -89,9 +89,7 @@ impl<'a> Linker<'a> {
             core,
             btf: btf.map(|(btf, _)| btf),
             types,
-            lines: btf
-                .map(|(btf, ext)| Lines::collect(btf, ext))
-                .unwrap_or_default(),
+            lines: btf.map(|(btf, ext)| Lines::collect(btf, ext)).unwrap_or_default(),
             callees: callees(code, relocs),
             by_name: btf.map(|(btf, _)| functions(btf)).unwrap_or_default(),
             unset: unanswered(maps),
@@ -128,10 +126,7 @@ impl<'a> Linker<'a> {
     }
 
     fn section_name(&self, function: &Function) -> &'a str {
-        self.elf
-            .sections()
-            .get(function.section)
-            .map_or("", |section| &section.name)
+        self.elf.sections().get(function.section).map_or("", |section| &section.name)
     }
 
     /// The functions of a program, each with its first slot, in libbpf's order: a
@@ -159,11 +154,7 @@ impl<'a> Linker<'a> {
             let Some((number, next)) = open.last_mut() else {
                 break;
             };
-            match self
-                .callees
-                .get(*number)
-                .and_then(|callees| callees.get(*next))
-            {
+            match self.callees.get(*number).and_then(|callees| callees.get(*next)) {
                 Some(&callee) => {
                     *next += 1;
                     enter = seen.insert(callee).then_some(callee);
@@ -224,29 +215,20 @@ impl<'a> Linker<'a> {
         LoadError::Core {
             site: Site::at(section, slot as u64 * SLOT),
             kind: site.kind.name(),
-            root: self
-                .btf
-                .map(|btf| btf.c_name(site.type_id))
-                .unwrap_or_default()
-                .into(),
+            root: self.btf.map(|btf| btf.c_name(site.type_id)).unwrap_or_default().into(),
             access: (&*site.access).into(),
             insn: site.insn,
         }
     }
 
     fn type_of(&self, function: &Function) -> Option<TypeId> {
-        let known = self
-            .types
-            .get(&(self.section_name(function), function.start))
-            .copied();
+        let known = self.types.get(&(self.section_name(function), function.start)).copied();
         // gcc writes no table of functions, but their types.
         known.or_else(|| self.by_name.get(&*function.name).copied())
     }
 
     fn copy_lines(&self, function: &Function, start: usize, program: &mut ProgramDef) {
-        let lines = self
-            .lines
-            .range(self.section_name(function), function.start, function.end);
+        let lines = self.lines.range(self.section_name(function), function.start, function.end);
         program.lines.extend(lines.iter().map(|line| Line {
             insn: slot(line.slot - function.start + start),
             file: Arc::clone(&line.file),
@@ -267,9 +249,7 @@ impl<'a> Linker<'a> {
     ) -> Result<(), LoadError> {
         let section = self.section_name(function);
         let mut first = Ok(());
-        let relocs = self
-            .relocs
-            .range(function.section, function.start, function.end);
+        let relocs = self.relocs.range(function.section, function.start, function.end);
         for reloc in relocs {
             let at = reloc.slot - function.start + start;
             let target = match &reloc.target {
