@@ -1,5 +1,33 @@
-//! BPF maps, as the kernel has them.
+//! BPF maps, as the kernel has them: the same results, down to the error number, for
+//! programs ([`Map`]) and for user space ([`sys`]).
+//!
+//! A map's state lies in *segments* addressed by offsets: values in the guest's window,
+//! where programs reach them by pointer; indexes, keys, links, locks and positions in
+//! host memory, where no program can write. Readers take no lock; writers lock a bucket.
+//!
+//! * `types/` has one file for each type, and the table of all of them.
+//! * `index/` is the hash index; `values.rs` places values.
+//! * [`World`] is what the maps of one virtual machine share. What maps need from the
+//!   level above they ask through [`Upcall`].
 
-pub mod def;
+mod def;
+mod errno;
+mod error;
+pub mod flags;
+mod index;
+mod inner;
+mod locks;
+mod map;
+mod percpu;
+pub mod sys;
+mod types;
+mod values;
+mod world;
 
 pub use def::{MapDef, SpecialField, SpecialKind};
+pub use errno::Errno;
+pub use error::{CreateError, MapError};
+pub use locks::LockTable;
+pub use map::{Core, Cursor, Map, ProgramOp, Source};
+pub use types::{Consumed, MapType, ProgArray, Record, RingBuf, create};
+pub use world::{ProgramRef, Upcall, World};

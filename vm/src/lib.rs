@@ -1,5 +1,29 @@
 //! Runs BPF programs: the instruction set, decoded programs, the interpreter,
 //! helpers, program types and the host they see.
+//!
+//! * [`isa`] knows instructions, `program/` decodes programs, `interp/` runs them.
+//! * `helpers/` has what programs call, [`prog`] the program types as data, `context/`
+//!   makes what a program gets in r1.
+//! * [`Machine`] holds maps and programs; a [`Runner`] is one virtual CPU that runs them.
+//!
+//! Nothing here reads a clock, a random source, the environment or a file: a [`Host`]
+//! gives all that.
 
+mod context;
+mod fault;
+pub mod helpers;
+mod host;
+mod interp;
 pub mod isa;
+mod machine;
 pub mod prog;
+mod program;
+mod run;
+mod runner;
+
+pub use context::{Input, InputError};
+pub use fault::{Fault, FaultKind, MemoryFault};
+pub use host::{Clock, FixedHost, Host, Task};
+pub use machine::Machine;
+pub use program::{Program, ProgramError, ProgramErrorKind, ProgramSpec, SourceLine};
+pub use runner::{Limits, Outcome, RunError, Runner};

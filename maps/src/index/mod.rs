@@ -1,0 +1,6 @@
+//! The index of hash maps: chains of elements over a slab, in a host segment.
+
+mod chain;
+mod pool;
+
+pub(crate) use chain::{Chains, Found};

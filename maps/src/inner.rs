@@ -1,0 +1,58 @@
+//! Maps of maps: what an inner map must look like, and who keeps it alive.
+
+use std::sync::Arc;
+
+use crate::flags::BPF_F_INNER_MAP;
+use crate::types::{MapType, Refusal, index_of, rule};
+use crate::{Errno, Map, MapDef, World};
+
+/// Rules for the template of the inner maps (kernel `bpf_map_meta_alloc`).
+pub(crate) fn check_template(def: &MapDef) -> Result<(), Refusal> {
+    let Some(inner) = &def.inner else {
+        return rule(false, Errno::EBADF, || "it needs an inner map definition".to_owned());
+    };
+    rule(inner.inner.is_none(), Errno::EINVAL, || {
+        "maps of maps cannot be nested deeper than once".to_owned()
+    })?;
+    let inner_type = MapType::from_id(inner.map_type);
+    let nests = matches!(inner_type, Some(MapType::ArrayOfMaps | MapType::HashOfMaps));
+    rule(!nests, Errno::EINVAL, || "maps of maps cannot be nested deeper than once".to_owned())?;
+    let can_be_inner = !matches!(
+        inner_type,
+        None | Some(
+            MapType::ProgArray
+                | MapType::CgroupStorage
+                | MapType::PercpuCgroupStorage
+                | MapType::StructOps
+        )
+    );
+    rule(can_be_inner, Errno::ENOTSUPP, || "this type cannot be an inner map".to_owned())
+}
+
+/// Finds the map with the id in `value` and checks it against the template.
+pub(crate) fn resolve(
+    world: &World,
+    template: &MapDef,
+    value: &[u8],
+) -> Result<Arc<dyn Map>, Errno> {
+    let map = world.map_by_id(index_of(value)).ok_or(Errno::EBADF)?;
+    if !meta_equal(template, map.core().def()) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(map)
+}
+
+/// Whether a map may stand where the template does (kernel `bpf_map_meta_equal` and
+/// `array_map_meta_equal`).
+fn meta_equal(template: &MapDef, def: &MapDef) -> bool {
+    let is_array = template.map_type == MapType::Array.id();
+    let same_entries = template.max_entries == def.max_entries
+        || !is_array
+        || template.flags & BPF_F_INNER_MAP != 0;
+    template.map_type == def.map_type
+        && template.key_size == def.key_size
+        && template.value_size == def.value_size
+        && template.flags == def.flags
+        && template.special == def.special
+        && same_entries
+}

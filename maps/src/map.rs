@@ -1,0 +1,252 @@
+//! What all maps have in common.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use skep_memory::{GuestPtr, GuestSlice};
+
+use crate::types::{MapType, ProgArray, RingBuf};
+use crate::world::Handle;
+use crate::{Errno, MapDef, World};
+
+/// A map of any type.
+///
+/// The methods come in two families: what programs call (through helpers), and what
+/// the bpf(2) system call does, here reached through [`sys`](crate::sys), which
+/// applies the checks that all types share. Each default is the kernel's answer for a
+/// type that lacks the operation.
+///
+/// Keys have the map's key size; callers see to it. Any number of threads may call
+/// any method at the same time.
+pub trait Map: Send + Sync + fmt::Debug {
+    /// The part that all maps have.
+    fn core(&self) -> &Core;
+
+    /// Whether programs may use `op` on this map (kernel
+    /// `check_map_func_compatibility` and the map's operation table).
+    fn allows(&self, op: ProgramOp) -> bool;
+
+    /// The guest pointer to the value of `key` as virtual CPU `cpu` sees it, or for
+    /// maps of maps to the inner map.
+    fn lookup(&self, _key: &[u8], _cpu: u32) -> Option<GuestPtr> {
+        None
+    }
+
+    /// Inserts or replaces; `value` has the map's value size.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn update(&self, _key: &[u8], _value: Source<'_>, _flags: u64, _cpu: u32) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// Removes the entry of `key`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// The next element that a program's `for_each_map_elem` visits: its key is put in
+    /// `key`, its value's pointer returned.
+    fn visit(&self, _cursor: &mut Cursor, _key: &mut Vec<u8>, _cpu: u32) -> Option<GuestPtr> {
+        None
+    }
+
+    /// System call: copies the value out; `out` has [`Core::user_value_size`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn user_lookup(&self, _key: &[u8], _flags: u64, _out: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// System call: inserts or replaces; `value` has [`Core::user_value_size`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn user_update(&self, _key: &[u8], _value: &[u8], _flags: u64) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// System call: removes the entry of `key`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn user_delete(&self, key: &[u8]) -> Result<(), Errno> {
+        self.delete(key)
+    }
+
+    /// System call: removes the entry of `key` and copies its value out.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn user_lookup_and_delete(
+        &self,
+        _key: &[u8],
+        _flags: u64,
+        _out: &mut [u8],
+    ) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// System call: the key after `key`, or the first one.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` behind the last key; otherwise the kernel's number for this type.
+    fn user_next_key(&self, _key: Option<&[u8]>, _next: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// The last handle of user space is gone (kernel `map_release_uref`).
+    fn released(&self) {}
+
+    /// Bytes that the kernel would charge for this map (`map_mem_usage`), but for the
+    /// size of its own structures, which is skep's.
+    fn memory_usage(&self) -> u64;
+
+    /// This map as a program array.
+    fn as_prog_array(&self) -> Option<&ProgArray> {
+        None
+    }
+
+    /// This map as a ring buffer.
+    fn as_ring_buf(&self) -> Option<&RingBuf> {
+        None
+    }
+}
+
+/// What programs may want to do with a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramOp {
+    /// `map_lookup_elem`.
+    Lookup,
+    /// `map_lookup_percpu_elem`.
+    LookupPercpu,
+    /// `map_update_elem`.
+    Update,
+    /// `map_delete_elem`.
+    Delete,
+    /// `for_each_map_elem`.
+    ForEach,
+    /// `tail_call`.
+    TailCall,
+    /// `ringbuf_output`, `ringbuf_reserve` and `ringbuf_query`.
+    RingBuf,
+}
+
+/// Where a walk over a map's elements stands; starts as [`Cursor::default`].
+#[derive(Debug, Default)]
+pub struct Cursor {
+    /// The index or bucket that comes next.
+    pub(crate) next: u32,
+    /// Elements of the current bucket that are still to be visited: id and generation.
+    pub(crate) pending: Vec<(u32, u64)>,
+}
+
+/// A value that comes from the host or from guest memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// Bytes of the host.
+    Host(&'a [u8]),
+    /// Bytes of the guest, read once.
+    Guest(GuestSlice<'a>),
+}
+
+impl Source<'_> {
+    /// Copies `len` bytes from `offset` on into guest memory of that length.
+    pub(crate) fn copy_to(&self, offset: u32, to: GuestSlice<'_>) {
+        let len = u32::try_from(to.len()).expect("a guest slice is shorter than the window");
+        match self {
+            Self::Host(bytes) => to.write(&bytes[offset as usize..(offset + len) as usize]),
+            Self::Guest(slice) => to.copy_from(slice.part(offset, len)),
+        }
+    }
+
+    /// Copies all of it into host memory of its length.
+    pub fn read(&self, out: &mut [u8]) {
+        match self {
+            Self::Host(bytes) => out.copy_from_slice(bytes),
+            Self::Guest(slice) => slice.read(out),
+        }
+    }
+}
+
+/// The part of a map that does not depend on its type.
+#[derive(Debug)]
+pub struct Core {
+    def: MapDef,
+    map_type: MapType,
+    id: u32,
+    handle: Handle,
+    frozen: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new(world: &Arc<World>, map_type: MapType, def: MapDef) -> Result<Self, Errno> {
+        let handle = world.new_handle()?;
+        Ok(Self { def, map_type, id: world.next_id(), handle, frozen: AtomicBool::new(false) })
+    }
+
+    /// The definition it was made from.
+    #[must_use]
+    pub fn def(&self) -> &MapDef {
+        &self.def
+    }
+
+    /// The map's type.
+    #[must_use]
+    pub fn map_type(&self) -> MapType {
+        self.map_type
+    }
+
+    /// The map's id: unique in its world, from 1.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What a `lddw` of this map yields: an address of its own that cannot be
+    /// accessed.
+    #[must_use]
+    pub fn handle(&self) -> GuestPtr {
+        self.handle.ptr()
+    }
+
+    /// The world it belongs to.
+    #[must_use]
+    pub fn world(&self) -> &Arc<World> {
+        self.handle.world()
+    }
+
+    /// Whether user space has frozen it.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.frozen.store(true, Ordering::Release);
+    }
+
+    /// Bytes of a value in system calls (kernel `bpf_map_value_size`): per-CPU types
+    /// have all CPUs' values, each rounded up to eight bytes.
+    #[must_use]
+    pub fn user_value_size(&self) -> usize {
+        let size = self.def.value_size as usize;
+        if self.map_type.is_percpu() {
+            size.next_multiple_of(8) * self.world().cpus() as usize
+        } else {
+            size
+        }
+    }
+}

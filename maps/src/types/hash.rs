@@ -1,0 +1,230 @@
+//! HASH: values by key (kernel `hashtab.c`).
+//!
+//! An update of a key that is there puts a new element in its place, as the kernel's
+//! does: a program that holds a pointer to the old value goes on seeing the old value
+//! until the element is used again. Only `BPF_F_LOCK` updates write in place.
+
+use std::sync::Arc;
+
+use skep_memory::GuestPtr;
+
+use super::{Refusal, check_flags, rule};
+use crate::flags::{
+    BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
+    BPF_NOEXIST,
+};
+use crate::index::{Chains, Found};
+use crate::map::{Cursor, ProgramOp, Source};
+use crate::values::{Growth, Values};
+use crate::{Core, Errno, Map, MapDef, World};
+
+/// The largest key and value together, less what the kernel's element needs
+/// (`KMALLOC_MAX_SIZE - sizeof(struct htab_elem)`).
+const MOST_BYTES: u64 = (4 << 20) - 48;
+
+pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+    check_hash(def)
+}
+
+/// Rules of all hash types (kernel `htab_map_alloc_check` and `htab_map_alloc`).
+pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
+    check_flags(def, BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK | BPF_F_ZERO_SEED)?;
+    let sizes = [
+        ("max_entries", def.max_entries),
+        ("key_size", def.key_size),
+        ("value_size", def.value_size),
+    ];
+    for (name, size) in sizes {
+        rule(size > 0, Errno::EINVAL, || format!("{name} must not be 0"))?;
+    }
+    let bytes = u64::from(def.key_size) + u64::from(def.value_size);
+    rule(bytes < MOST_BYTES, Errno::E2BIG, || {
+        format!("key and value have {bytes} bytes; they may have {}", MOST_BYTES - 1)
+    })?;
+    rule(def.max_entries <= 1 << 31, Errno::E2BIG, || {
+        format!("max_entries may be 2^31, not {}", def.max_entries)
+    })
+}
+
+pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+    let def = core.def();
+    let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
+    let growth = growth(def);
+    let values = Values::new(world, def, chains.ids(), 1, growth)?;
+    Ok(Arc::new(Hash { core, chains, values }))
+}
+
+/// Whether a map has room for all its elements from the start.
+pub(super) fn growth(def: &MapDef) -> Growth {
+    if def.flags & BPF_F_NO_PREALLOC == 0 { Growth::Whole } else { Growth::Chunks }
+}
+
+#[derive(Debug)]
+struct Hash {
+    core: Core,
+    chains: Chains,
+    values: Values,
+}
+
+impl Hash {
+    fn insert(&self, key: &[u8], value: Source<'_>, flags: u64) -> Result<(), Errno> {
+        let (locked, flags) = (flags & BPF_F_LOCK != 0, flags & !BPF_F_LOCK);
+        if flags > BPF_EXIST || (locked && !self.values.layout().has_lock()) {
+            return Err(Errno::EINVAL);
+        }
+        let bucket = self.chains.lock(key);
+        let old = bucket.find(key);
+        check_presence(old.is_some(), flags)?;
+        if let (Some(id), true) = (old, locked) {
+            self.values.write_locked(self.core.world(), id, value);
+            return Ok(());
+        }
+        let taken = match old {
+            Some(_) => bucket.take_spare(),
+            None => bucket.take().ok_or(Errno::E2BIG)?,
+        };
+        if taken.fresh
+            && let Err(errno) = self.values.open(taken.id)
+        {
+            match old {
+                Some(_) => bucket.untake_spare(taken.id),
+                None => bucket.untake(taken.id),
+            }
+            return Err(errno);
+        }
+        self.values.write(taken.id, 0, value);
+        bucket.link(taken.id, key);
+        if let Some(old) = old {
+            bucket.replace(old);
+        }
+        Ok(())
+    }
+
+    /// Reads a value of an element that another thread may recycle meanwhile; `false`
+    /// when that happened.
+    fn read(&self, found: Found, flags: u64, out: &mut [u8]) -> bool {
+        if flags & BPF_F_LOCK == 0 {
+            self.values.read(found.id, 0, out);
+        } else {
+            self.values.read_locked(self.core.world(), found.id, out);
+        }
+        self.chains.still(found)
+    }
+}
+
+/// The flag checks of updates (kernel `check_flags`).
+pub(super) fn check_presence(present: bool, flags: u64) -> Result<(), Errno> {
+    match (present, flags) {
+        (true, BPF_NOEXIST) => Err(Errno::EEXIST),
+        (false, BPF_EXIST) => Err(Errno::ENOENT),
+        _ => Ok(()),
+    }
+}
+
+/// The next element of a walk over a hash: elements that go away while it lasts may be
+/// missed, none is visited twice.
+pub(super) fn visit(chains: &Chains, cursor: &mut Cursor, key: &mut [u8]) -> Option<u32> {
+    loop {
+        while let Some((id, generation)) = cursor.pending.pop() {
+            if chains.copy_key(Found { id, generation }, key) {
+                return Some(id);
+            }
+        }
+        if cursor.next >= chains.buckets() {
+            return None;
+        }
+        let elements = chains.bucket_elements(cursor.next);
+        cursor.next += 1;
+        cursor.pending.extend(elements.iter().rev().map(|e| (e.id, e.generation)));
+    }
+}
+
+/// `map_mem_usage` of the hash types: an element takes 48 bytes besides key and value,
+/// a bucket 16 (kernel `htab_map_mem_usage`).
+pub(super) fn memory_usage(core: &Core, own: u64, count: u64) -> u64 {
+    let def = core.def();
+    let cpus = u64::from(core.world().cpus());
+    let round = |size: u32| u64::from(size).next_multiple_of(8);
+    let percpu = core.map_type().is_percpu();
+    let prealloc = def.flags & BPF_F_NO_PREALLOC == 0;
+    let buckets = u64::from(def.max_entries).next_power_of_two();
+    let value = if percpu { 8 } else { round(def.value_size) };
+    let element = 48 + round(def.key_size) + value;
+    let fixed = own + 16 * buckets + 4 * cpus * 8;
+    let max = u64::from(def.max_entries);
+    match (prealloc, percpu) {
+        (true, true) => fixed + element * max + round(def.value_size) * cpus * max,
+        (true, false) => fixed + element * (max + cpus) + 8 * cpus,
+        (false, true) => fixed + (element + 16 + round(def.value_size) * cpus) * count,
+        (false, false) => fixed + (element + 8) * count,
+    }
+}
+
+/// How many elements a hash holds, by walking it.
+pub(super) fn count(chains: &Chains) -> u64 {
+    (0..chains.buckets()).map(|bucket| chains.bucket_elements(bucket).len() as u64).sum()
+}
+
+impl Map for Hash {
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn allows(&self, op: ProgramOp) -> bool {
+        use ProgramOp as Op;
+        matches!(op, Op::Lookup | Op::Update | Op::Delete | Op::ForEach)
+    }
+
+    #[inline]
+    fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
+        Some(self.values.ptr(self.chains.find(key)?.id, 0))
+    }
+
+    fn update(&self, key: &[u8], value: Source<'_>, flags: u64, _cpu: u32) -> Result<(), Errno> {
+        self.insert(key, value, flags)
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        let bucket = self.chains.lock(key);
+        bucket.unlink(bucket.find(key).ok_or(Errno::ENOENT)?);
+        Ok(())
+    }
+
+    fn visit(&self, cursor: &mut Cursor, key: &mut Vec<u8>, _cpu: u32) -> Option<GuestPtr> {
+        key.resize(self.core.def().key_size as usize, 0);
+        visit(&self.chains, cursor, key).map(|id| self.values.ptr(id, 0))
+    }
+
+    fn user_lookup(&self, key: &[u8], flags: u64, out: &mut [u8]) -> Result<(), Errno> {
+        loop {
+            let found = self.chains.find(key).ok_or(Errno::ENOENT)?;
+            if self.read(found, flags, out) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        self.insert(key, Source::Host(value), flags)
+    }
+
+    fn user_lookup_and_delete(&self, key: &[u8], flags: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let bucket = self.chains.lock(key);
+        let id = bucket.find(key).ok_or(Errno::ENOENT)?;
+        if flags & BPF_F_LOCK == 0 {
+            self.values.read(id, 0, out);
+        } else {
+            self.values.read_locked(self.core.world(), id, out);
+        }
+        bucket.unlink(id);
+        Ok(())
+    }
+
+    fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+        self.chains.next(key, next)
+    }
+
+    fn memory_usage(&self) -> u64 {
+        memory_usage(&self.core, size_of::<Self>() as u64, count(&self.chains))
+    }
+}

@@ -1,0 +1,144 @@
+//! PERCPU_HASH: values by key, one for each CPU (kernel `hashtab.c`).
+//!
+//! Unlike HASH, an update of a key that is there writes in place.
+
+use std::sync::Arc;
+
+use skep_memory::GuestPtr;
+
+use super::hash::{check_hash, check_presence, count, growth, memory_usage, visit};
+use super::{Refusal, rule};
+use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
+use crate::index::Chains;
+use crate::map::{Cursor, ProgramOp, Source};
+use crate::percpu;
+use crate::values::Values;
+use crate::{Core, Errno, Map, MapDef, World};
+
+pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+    rule(def.flags & BPF_F_NUMA_NODE == 0, Errno::EINVAL, || {
+        "BPF_F_NUMA_NODE does not go with per-CPU values".to_owned()
+    })?;
+    check_hash(def)?;
+    percpu::check_value_size(def)
+}
+
+pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+    let def = core.def();
+    let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
+    let values = Values::new(world, def, chains.ids(), world.cpus(), growth(def))?;
+    Ok(Arc::new(PercpuHash { core, chains, values }))
+}
+
+#[derive(Debug)]
+struct PercpuHash {
+    core: Core,
+    chains: Chains,
+    values: Values,
+}
+
+/// What an update writes.
+#[derive(Debug, Clone, Copy)]
+enum Writes<'a> {
+    /// One CPU's value; in a new element the others' are zero.
+    One(Source<'a>, u32),
+    /// All CPUs' values.
+    All(&'a [u8]),
+}
+
+impl PercpuHash {
+    fn insert(&self, key: &[u8], writes: Writes<'_>, flags: u64) -> Result<(), Errno> {
+        if flags > BPF_EXIST {
+            return Err(Errno::EINVAL);
+        }
+        let bucket = self.chains.lock(key);
+        let old = bucket.find(key);
+        check_presence(old.is_some(), flags)?;
+        if let Some(id) = old {
+            self.write(id, writes);
+            return Ok(());
+        }
+        let taken = bucket.take().ok_or(Errno::E2BIG)?;
+        if taken.fresh
+            && let Err(errno) = self.values.open(taken.id)
+        {
+            bucket.untake(taken.id);
+            return Err(errno);
+        }
+        if let Writes::One(_, own) = writes {
+            let others = (0..self.values.planes()).filter(|&plane| plane != own);
+            others.for_each(|plane| self.values.zero(taken.id, plane));
+        }
+        self.write(taken.id, writes);
+        bucket.link(taken.id, key);
+        Ok(())
+    }
+
+    fn write(&self, id: u32, writes: Writes<'_>) {
+        match writes {
+            Writes::One(value, cpu) => self.values.write(id, cpu, value),
+            Writes::All(bytes) => percpu::write_all(&self.values, id, bytes),
+        }
+    }
+}
+
+impl Map for PercpuHash {
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn allows(&self, op: ProgramOp) -> bool {
+        use ProgramOp as Op;
+        matches!(op, Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach)
+    }
+
+    #[inline]
+    fn lookup(&self, key: &[u8], cpu: u32) -> Option<GuestPtr> {
+        Some(self.values.ptr(self.chains.find(key)?.id, cpu))
+    }
+
+    fn update(&self, key: &[u8], value: Source<'_>, flags: u64, cpu: u32) -> Result<(), Errno> {
+        self.insert(key, Writes::One(value, cpu), flags)
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        let bucket = self.chains.lock(key);
+        bucket.unlink(bucket.find(key).ok_or(Errno::ENOENT)?);
+        Ok(())
+    }
+
+    fn visit(&self, cursor: &mut Cursor, key: &mut Vec<u8>, cpu: u32) -> Option<GuestPtr> {
+        key.resize(self.core.def().key_size as usize, 0);
+        visit(&self.chains, cursor, key).map(|id| self.values.ptr(id, cpu))
+    }
+
+    fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
+        loop {
+            let found = self.chains.find(key).ok_or(Errno::ENOENT)?;
+            percpu::read_all(&self.values, found.id, out);
+            if self.chains.still(found) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        self.insert(key, Writes::All(value), flags)
+    }
+
+    fn user_lookup_and_delete(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let bucket = self.chains.lock(key);
+        let id = bucket.find(key).ok_or(Errno::ENOENT)?;
+        percpu::read_all(&self.values, id, out);
+        bucket.unlink(id);
+        Ok(())
+    }
+
+    fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
+        self.chains.next(key, next)
+    }
+
+    fn memory_usage(&self) -> u64 {
+        memory_usage(&self.core, size_of::<Self>() as u64, count(&self.chains))
+    }
+}

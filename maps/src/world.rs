@@ -1,0 +1,216 @@
+//! What the maps of one virtual machine share: the window, the virtual CPUs, the
+//! table of maps, the spin locks in values, and the way up to the programs.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+
+use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
+
+use crate::locks::LockTable;
+use crate::{Errno, Map};
+
+/// Distance between the handles of two maps in bytes.
+const HANDLE_STRIDE: u32 = 16;
+
+/// Everything that maps of one virtual machine share.
+#[derive(Debug)]
+pub struct World {
+    window: Arc<Window>,
+    cpus: u32,
+    handles: Span,
+    table: RwLock<Table>,
+    /// Bumped whenever a map goes, so that holders of references can let go too.
+    generation: AtomicU64,
+    ids: AtomicU32,
+    locks: LockTable,
+    upcall: OnceLock<Weak<dyn Upcall>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    maps: Vec<Option<Weak<dyn Map>>>,
+    free: Vec<u32>,
+}
+
+/// What maps need from the level above.
+pub trait Upcall: Send + Sync + fmt::Debug {
+    /// The program with this id, to be put into a program array.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when there is none.
+    fn program(&self, id: u32) -> Result<ProgramRef, Errno>;
+}
+
+/// A reference to a program, as maps hold it.
+#[derive(Clone)]
+pub struct ProgramRef {
+    /// The program's id.
+    pub id: u32,
+    /// What must agree among the programs of an array: the program type's number.
+    pub kind: u32,
+    /// Keeps the program alive.
+    pub keep: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for ProgramRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProgramRef").field("id", &self.id).field("kind", &self.kind).finish()
+    }
+}
+
+impl World {
+    /// How many maps a world can hold at a time.
+    pub const MAX_MAPS: u32 = 1 << 18;
+
+    /// A world in `window` with `cpus` virtual CPUs, 1 to 1024.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError`] when the window has no room for the map handles.
+    pub fn new(window: Arc<Window>, cpus: u32) -> Result<Arc<Self>, MemoryError> {
+        let handles = Span::new(
+            &window,
+            SpanRequest {
+                len: u64::from(Self::MAX_MAPS * HANDLE_STRIDE),
+                align: HANDLE_STRIDE,
+                access: Access::None,
+                label: Label::one("table of map handles"),
+                backing: Backing::Anonymous,
+            },
+        )?;
+        Ok(Arc::new(Self {
+            window,
+            cpus: cpus.clamp(1, 1024),
+            handles,
+            table: RwLock::default(),
+            generation: AtomicU64::new(0),
+            ids: AtomicU32::new(0),
+            locks: LockTable::new(),
+            upcall: OnceLock::new(),
+        }))
+    }
+
+    /// The guest memory that values live in.
+    #[inline]
+    #[must_use]
+    pub fn window(&self) -> &Arc<Window> {
+        &self.window
+    }
+
+    /// The number of virtual CPUs; all of them are possible and online.
+    #[inline]
+    #[must_use]
+    pub fn cpus(&self) -> u32 {
+        self.cpus
+    }
+
+    /// The spin locks that stand in map values.
+    #[inline]
+    #[must_use]
+    pub fn locks(&self) -> &LockTable {
+        &self.locks
+    }
+
+    /// Says who answers the maps' questions about programs. The first caller wins.
+    pub fn set_upcall(&self, upcall: Weak<dyn Upcall>) {
+        // A second call is a mistake of the embedder that changes nothing.
+        let _already_set = self.upcall.set(upcall);
+    }
+
+    pub(crate) fn program(&self, id: u32) -> Result<ProgramRef, Errno> {
+        let upcall = self.upcall.get().and_then(Weak::upgrade).ok_or(Errno::EBADF)?;
+        upcall.program(id)
+    }
+
+    pub(crate) fn next_id(&self) -> u32 {
+        self.ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn new_handle(self: &Arc<Self>) -> Result<Handle, Errno> {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = match table.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = u32::try_from(table.maps.len()).unwrap_or(Self::MAX_MAPS);
+                if slot == Self::MAX_MAPS {
+                    return Err(Errno::ENOMEM);
+                }
+                table.maps.push(None);
+                slot
+            }
+        };
+        Ok(Handle { world: Arc::clone(self), slot })
+    }
+
+    pub(crate) fn register(&self, map: &Arc<dyn Map>) {
+        let slot = map.core().handle().offset().wrapping_sub(self.handles.ptr().offset());
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.maps[(slot / HANDLE_STRIDE) as usize] = Some(Arc::downgrade(map));
+    }
+
+    /// Changes whenever a map has gone: what was found by [`World::map_at`] before may
+    /// then be let go.
+    #[inline]
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The place in the table of maps that a program's map pointer names.
+    #[inline]
+    #[must_use]
+    pub fn slot_of(&self, ptr: u64) -> Option<u32> {
+        let offset = ptr.wrapping_sub(self.handles.ptr().addr());
+        let end = u64::from(self.handles.len());
+        let exact = offset < end && offset.is_multiple_of(u64::from(HANDLE_STRIDE));
+        exact.then(|| u32::try_from(offset / u64::from(HANDLE_STRIDE)).expect("below 2^18"))
+    }
+
+    /// The map at a place in the table.
+    #[must_use]
+    pub fn map_at(&self, slot: u32) -> Option<Arc<dyn Map>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.maps.get(slot as usize)?.as_ref()?.upgrade()
+    }
+
+    /// The map with this id.
+    #[must_use]
+    pub fn map_by_id(&self, id: u32) -> Option<Arc<dyn Map>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.maps.iter().flatten().filter_map(Weak::upgrade).find(|map| map.core().id() == id)
+    }
+}
+
+/// A map's place in the table and its address; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    world: Arc<World>,
+    slot: u32,
+}
+
+impl Handle {
+    pub(crate) fn ptr(&self) -> GuestPtr {
+        self.world.handles.ptr().add(self.slot * HANDLE_STRIDE)
+    }
+
+    pub(crate) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut table = self.world.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.maps[self.slot as usize] = None;
+        table.free.push(self.slot);
+        self.world.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A list that several threads change, whose state survives a panicking holder.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

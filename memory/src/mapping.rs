@@ -1,0 +1,123 @@
+//! Address space from the host: the only place that maps and unmaps.
+#![expect(unsafe_code, reason = "mmap and munmap")]
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::ptr::{self, NonNull};
+
+use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+
+/// A private reservation of address space, readable and writable, unmapped when
+/// dropped. Pages are committed when first written.
+///
+/// Its pages can be replaced ([`Mapping::place_file`]), but the whole range stays
+/// mapped readable and writable from creation to drop.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is plain memory, owned by this value and bound to no thread.
+unsafe impl Send for Mapping {}
+// SAFETY: methods on `&Mapping` hand out addresses and ask the kernel to replace
+// pages, which it does atomically per page; accesses are the callers' affair (M2).
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Reserves `len` bytes (a multiple of the page size) of zero memory.
+    pub(crate) fn reserve(len: usize) -> io::Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a null address lets the kernel choose a free range, so that no
+        // existing mapping is touched.
+        let base = unsafe { mm::mmap_anonymous(ptr::null_mut(), len, rw(), flags)? };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, len })
+    }
+
+    /// Maps `len` bytes of a file from its start, shared with all who map it.
+    pub(crate) fn shared_file(file: impl AsFd, len: usize) -> io::Result<Self> {
+        // SAFETY: as in `reserve`.
+        let base =
+            unsafe { mm::mmap(ptr::null_mut(), len, rw(), MapFlags::SHARED, file.as_fd(), 0)? };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, len })
+    }
+
+    /// The first byte.
+    #[inline(always)]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Replaces `range` by the start of `file`; `Private` pages are copied when
+    /// first written, `Shared` ones are the file's own.
+    pub(crate) fn place_file(
+        &self,
+        range: Range<usize>,
+        file: impl AsFd,
+        sharing: Sharing,
+    ) -> io::Result<()> {
+        let flags = match sharing {
+            Sharing::Shared => MapFlags::SHARED,
+            Sharing::Private => MapFlags::PRIVATE | MapFlags::NORESERVE,
+        };
+        let (at, len) = self.part(range)?;
+        // SAFETY: `part` checked that the range lies in this mapping, which nobody
+        // else owns; MAP_FIXED replaces just these pages.
+        unsafe { mm::mmap(at, len, rw(), flags | MapFlags::FIXED, file.as_fd(), 0)? };
+        Ok(())
+    }
+
+    /// Replaces `range` by fresh zero pages.
+    pub(crate) fn place_zeros(&self, range: Range<usize>) -> io::Result<()> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let (at, len) = self.part(range)?;
+        // SAFETY: as in `place_file`.
+        unsafe { mm::mmap_anonymous(at, len, rw(), flags)? };
+        Ok(())
+    }
+
+    /// Gives the pages of `range`, private anonymous ones, back to the host; they
+    /// read as zeros afterwards.
+    pub(crate) fn discard(&self, range: Range<usize>) -> io::Result<()> {
+        let (at, len) = self.part(range)?;
+        // SAFETY: `part` checked the range; the pages stay mapped and become zero.
+        unsafe { mm::madvise(at, len, Advice::LinuxDontNeed)? };
+        Ok(())
+    }
+
+    fn part(&self, range: Range<usize>) -> io::Result<(*mut std::ffi::c_void, usize)> {
+        if range.start > range.end || range.end > self.len {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok((self.base.as_ptr().wrapping_add(range.start).cast(), range.end - range.start))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by a constructor and is unmapped only here.
+        let unmapped = unsafe { mm::munmap(self.base.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok(), "a mapping can be unmapped whole");
+    }
+}
+
+/// Who sees writes to the pages of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Everyone who maps the file.
+    Shared,
+    /// Nobody else.
+    Private,
+}
+
+fn rw() -> ProtFlags {
+    ProtFlags::READ | ProtFlags::WRITE
+}
+
+/// The host's page size in bytes.
+pub(crate) fn page_size() -> usize {
+    rustix::param::page_size()
+}

@@ -1,0 +1,30 @@
+//! Records what the running kernel does and compares it with `testdata/semantics`.
+//!
+//! Each topic has one file there, written by the kernel alone, which skep is tested
+//! against where there is no kernel. With `SKEP_RECORD=1` the files are written anew.
+
+#![expect(clippy::unwrap_used, reason = "a recording stops at what it does not expect")]
+
+mod access;
+mod adjust;
+mod agent;
+mod arithmetic;
+mod callbacks;
+mod context;
+mod create;
+mod elements;
+mod fd_maps;
+mod fields;
+mod format;
+mod legacy;
+mod numbers;
+mod ops;
+mod packet;
+mod plain_maps;
+mod probe;
+mod probe_read;
+mod record;
+mod ring;
+mod runs;
+mod tail_call;
+mod trace;

@@ -1,0 +1,89 @@
+#!/bin/sh
+# Rebuilds the compiled objects from the C sources beside them and writes
+# manifest.tsv. Needs clang 19, llvm 19, libbpf-dev and the Linux UAPI headers.
+#
+#   testdata/build.sh           rebuilds every object and the manifest
+#   testdata/build.sh --check   rebuilds into a scratch directory and reports
+#                               every object that differs from the committed one
+#
+# The output depends on nothing but the sources, the headers and the compiler:
+# sources are named relative to testdata/objects, the compilation directory is
+# mapped to nothing, and DWARF (which holds paths) is stripped after BTF has
+# been made from it.
+#
+# A source may open with lines of these forms (within its first eight lines):
+#   // flags: -mcpu=v4      instead of the default -mcpu=v3
+#   // debug: none          no -g, hence neither BTF nor line info
+set -eu
+export LC_ALL=C
+
+CLANG=${CLANG:-clang-19}
+STRIP=${STRIP:-llvm-strip-19}
+
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/objects"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+case ${1-} in
+'')      out=. ;;
+--check) out=$scratch/objects; mkdir -p "$out/bad" ;;
+*)       echo "usage: $0 [--check]" >&2; exit 2 ;;
+esac
+
+sum() { sha256sum | cut -d' ' -f1; }
+
+# What a source asks for, or the default: directive FILE NAME DEFAULT
+directive() {
+	found=$(sed -n "1,8s|^// $2: *||p" "$1")
+	echo "${found:-$3}"
+}
+
+# The files a source includes, one a line: dependencies FILE CLANG_OPTION
+# (-M lists all of them, -MM leaves out the system's).
+dependencies() {
+	# shellcheck disable=SC2086 # $base is a list of words
+	$CLANG $base "$2" "$1" | tr -d '\\' | tr -s ' ' '\n' | sed -e 1d -e '/^$/d'
+}
+
+compiler=$($CLANG --version | sed -n '1s/.*\(clang version [0-9.]*\).*/\1/p')
+base="-target bpf -isystem /usr/include/$(uname -m)-linux-gnu"
+manifest=$scratch/manifest.tsv
+printf '# object\tobject_sha256\tsource_sha256\tflags\tcompiler\theaders_sha256\theaders\n' >"$manifest"
+
+for source in *.bpf.c bad/*.bpf.c; do
+	object=${source%.c}.o
+	flags="-O2 $(directive "$source" flags -mcpu=v3)"
+	[ "$(directive "$source" debug full)" = none ] || flags="-g $flags"
+
+	# shellcheck disable=SC2086 # both are lists of words
+	$CLANG $base $flags -Wall -Wextra -Werror -Wno-unused-parameter \
+		-ffile-prefix-map="$PWD"= -c "$source" -o "$out/$object"
+	$STRIP -g "$out/$object"
+
+	# The source itself comes first, then the headers of ours that it includes.
+	own=$(dependencies "$source" -MM)
+	# shellcheck disable=SC2086
+	source_sha=$(cat $own | sum)
+	system=$(dependencies "$source" -M | grep '^/' | sort)
+	# shellcheck disable=SC2086
+	headers_sha=$(cat $system </dev/null | sum)
+	headers=$(echo "$system" | sed -e 's|^.*/include/||' -e "s|^$(uname -m)-linux-gnu/||" | tr '\n' ' ' | sed 's/ $//')
+	printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$object" "$(sum <"$out/$object")" \
+		"$source_sha" "$flags" "$compiler" "$headers_sha" "$headers" >>"$manifest"
+
+	if [ "$out" != . ] && ! cmp -s "$object" "$out/$object"; then
+		echo "$object differs from a fresh build" >&2
+		failed=1
+	fi
+done
+
+if [ "$out" = . ]; then
+	cp "$manifest" ../manifest.tsv
+elif ! cmp -s "$manifest" ../manifest.tsv; then
+	echo "manifest.tsv differs from a fresh one:" >&2
+	diff ../manifest.tsv "$manifest" >&2 || true
+	failed=1
+fi
+exit "${failed-0}"

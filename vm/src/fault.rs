@@ -1,0 +1,140 @@
+//! Faults: what stops a run, with its place.
+
+use std::fmt;
+
+use skep_memory::{Access, Place, Why};
+
+use crate::program::SourceLine;
+
+/// A run was stopped. What it did to maps before stays; what it held is released.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The program that was running: after a tail call, the one called.
+    pub program: String,
+    /// The function within the program, when its name is known.
+    pub function: Option<String>,
+    /// The slot of the instruction.
+    pub insn: u32,
+    /// The instruction's text.
+    pub text: String,
+    /// The source line of the instruction.
+    pub source_line: Option<SourceLine>,
+    /// r0 to r10 before the instruction.
+    pub registers: [u64; 11],
+    /// How many instructions were executed, this one included.
+    pub insns: u64,
+    /// What went wrong.
+    pub kind: FaultKind,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, insn, text, source_line, kind, .. } = self;
+        if let Some(line) = source_line {
+            write!(f, "{}:{}: ", line.file, line.line)?;
+        }
+        write!(f, "program `{program}`, insn {insn}: {text}: {kind}")
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What stopped a run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A load, store or helper argument touched memory that the program may not.
+    #[error("{0}")]
+    Memory(MemoryFault),
+    /// More than eight functions deep.
+    #[error("the call is nested more than 8 frames deep")]
+    CallDepth,
+    /// The run executed as many instructions as it may.
+    #[error("the run has executed {limit} instructions, all that it may")]
+    Budget {
+        /// The limit.
+        limit: u64,
+    },
+    /// The run took as long as it may.
+    #[error("the run exceeds its time limit")]
+    Timeout,
+    /// There is no such helper, or skep does not have it.
+    #[error("{0}")]
+    Helper(String),
+    /// A helper was given what it does not take.
+    #[error("`{helper}` argument {argument}: {problem}")]
+    Argument {
+        /// The helper's name.
+        helper: &'static str,
+        /// The argument's number, from 1.
+        argument: u32,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The run ended while it held a lock.
+    #[error("the program exits with a bpf_spin_lock held")]
+    LockHeld,
+    /// A lock was taken while one was held.
+    #[error("the program takes a bpf_spin_lock while it holds one")]
+    LockTwice,
+    /// A lock was released that was not held.
+    #[error("the program releases a bpf_spin_lock that it does not hold")]
+    LockNotHeld,
+    /// A helper was called while a lock was held.
+    #[error("`{helper}` cannot be called while a bpf_spin_lock is held")]
+    CallUnderLock {
+        /// The helper's name.
+        helper: &'static str,
+    },
+    /// The run ended with a record of a ring buffer neither submitted nor discarded.
+    #[error("the program exits with {count} ring buffer record(s) neither submitted nor discarded")]
+    RecordHeld {
+        /// How many records.
+        count: usize,
+    },
+    /// An instruction that skep does not have.
+    #[error("skep does not support `{0}` yet")]
+    Unsupported(&'static str),
+    /// A relocation of this instruction could not be resolved.
+    #[error("{0}")]
+    Poisoned(String),
+}
+
+/// A denied access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryFault {
+    /// The address of the access.
+    pub addr: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it would have written.
+    pub wanted: Access,
+    /// Why it was denied.
+    pub why: Why,
+    /// Whether it was an atomic operation.
+    pub atomic: bool,
+    /// What is nearest.
+    pub place: Option<Place>,
+}
+
+impl fmt::Display for MemoryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { addr, size, wanted, why, atomic, place } = self;
+        let what = match (atomic, wanted) {
+            (true, _) => "atomic operation",
+            (false, Access::ReadWrite) => "store",
+            (false, _) => "load",
+        };
+        write!(f, "{size}-byte {what} ")?;
+        match (why, place) {
+            (Why::Misaligned, _) => {
+                write!(f, "at {addr:#x}, which is not a multiple of {size}")
+            }
+            (Why::Byte(Access::Read), Some(place)) => write!(f, "to read-only memory, {place}"),
+            (Why::Byte(_), Some(place)) => place.fmt(f),
+            _ if *addr < 0x1_0000 => write!(f, "through a null pointer ({addr:#x})"),
+            (Why::Outside, _) => write!(f, "at {addr:#x}, which is no pointer"),
+            (Why::Byte(_), None) => write!(f, "at {addr:#x}, which is outside every object"),
+        }
+    }
+}

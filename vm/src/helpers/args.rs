@@ -1,0 +1,315 @@
+//! Kinds of arguments: how each is checked, and what the helper gets.
+
+use std::sync::Arc;
+
+use skep_maps::{Map, ProgArray, ProgramOp, RingBuf, SpecialKind};
+use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
+
+use super::Call;
+use crate::run::Run;
+
+/// What is wrong with an argument.
+#[derive(Debug)]
+pub(super) enum Problem {
+    Memory(Denied),
+    Text(String),
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self::Memory(denied)
+    }
+}
+
+/// A kind of argument.
+pub(super) trait Arg {
+    /// Its name in tables for people.
+    const KIND: &'static str;
+
+    /// What the helper gets.
+    type Taken<'r>;
+
+    /// Checks argument `index` (from 0) and takes it.
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Self::Taken<'r>, Problem>;
+}
+
+/// Any number.
+impl Arg for u64 {
+    const KIND: &'static str = "scalar";
+    type Taken<'r> = u64;
+
+    #[inline]
+    fn take<'r>(_run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<u64, Problem> {
+        Ok(call.args[index])
+    }
+}
+
+/// A map that some operation is allowed on.
+fn map_for<'r>(run: &Run<'r>, ptr: u64, op: ProgramOp) -> Result<&'r Arc<dyn Map>, Problem> {
+    let map = any_map(run, ptr)?;
+    if map.allows(op) {
+        return Ok(map);
+    }
+    let name = &map.core().def().name;
+    Err(Problem::Text(format!("map `{name}` is of type {}, which it does not take", {
+        map.core().map_type()
+    })))
+}
+
+fn any_map<'r>(run: &Run<'r>, ptr: u64) -> Result<&'r Arc<dyn Map>, Problem> {
+    let world = run.world();
+    let map = world.slot_of(ptr).and_then(|slot| run.setting.maps.get(world, slot));
+    map.ok_or_else(|| Problem::Text(format!("{ptr:#x} is no map")))
+}
+
+pub(super) fn prog_array<'r>(run: &Run<'r>, ptr: u64) -> Result<&'r ProgArray, Problem> {
+    let map = map_for(run, ptr, ProgramOp::TailCall)?;
+    Ok(map.as_prog_array().expect("only program arrays allow tail calls"))
+}
+
+macro_rules! map_args {
+    ($($(#[$doc:meta])* $name:ident $op:ident;)*) => { $(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Arg for $name {
+            const KIND: &'static str = "map";
+            type Taken<'r> = &'r Arc<dyn Map>;
+
+            #[inline]
+            fn take<'r>(
+                run: &Run<'r>,
+                call: &Call<'_>,
+                index: usize,
+            ) -> Result<&'r Arc<dyn Map>, Problem> {
+                map_for(run, call.args[index], ProgramOp::$op)
+            }
+        }
+    )* };
+}
+
+map_args! {
+    /// A map to look up in.
+    LookupMap Lookup;
+    /// A map to look up other CPUs' values in.
+    LookupPercpuMap LookupPercpu;
+    /// A map to update or delete in.
+    UpdateMap Update;
+    /// A map to walk over.
+    ForEachMap ForEach;
+}
+
+/// Any map.
+pub(super) struct AnyMap;
+
+impl Arg for AnyMap {
+    const KIND: &'static str = "map";
+    type Taken<'r> = &'r Arc<dyn Map>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r Arc<dyn Map>, Problem> {
+        any_map(run, call.args[index])
+    }
+}
+
+/// A ring buffer.
+pub(super) struct RingMap;
+
+impl Arg for RingMap {
+    const KIND: &'static str = "ring buffer";
+    type Taken<'r> = &'r RingBuf;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r RingBuf, Problem> {
+        let map = map_for(run, call.args[index], ProgramOp::RingBuf)?;
+        Ok(map.as_ring_buf().expect("only ring buffers allow it"))
+    }
+}
+
+/// Keys up to this size are copied to the host's stack.
+const SHORT_KEY: usize = 64;
+
+/// A copy of a key of the map in the first argument.
+pub(super) struct Key {
+    short: [u8; SHORT_KEY],
+    len: usize,
+    long: Vec<u8>,
+}
+
+impl Key {
+    /// The key's bytes.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        if self.len <= SHORT_KEY { &self.short[..self.len] } else { &self.long }
+    }
+}
+
+impl Arg for Key {
+    const KIND: &'static str = "key";
+    type Taken<'r> = Self;
+
+    #[inline]
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Self, Problem> {
+        let size = any_map(run, call.args[0])?.core().def().key_size;
+        let slice = memory(run, call.args[index], u64::from(size), Access::Read)?;
+        let len = slice.len();
+        let mut key = Self { short: [0; SHORT_KEY], len, long: Vec::new() };
+        if len <= SHORT_KEY {
+            slice.read(&mut key.short[..len]);
+        } else {
+            key.long = slice.to_vec();
+        }
+        Ok(key)
+    }
+}
+
+/// A value of the map in the first argument, in guest memory.
+pub(super) struct Value;
+
+impl Arg for Value {
+    const KIND: &'static str = "value";
+    type Taken<'r> = GuestSlice<'r>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
+        let size = any_map(run, call.args[0])?.core().def().value_size;
+        memory(run, call.args[index], u64::from(size), Access::Read)
+    }
+}
+
+/// The size of the memory in the argument before; it was checked with it.
+pub(super) struct Size;
+
+impl Arg for Size {
+    const KIND: &'static str = "size";
+    type Taken<'r> = Self;
+
+    fn take<'r>(_run: &Run<'r>, _call: &Call<'_>, _index: usize) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+/// Memory to read, with its size in the next argument.
+pub(super) struct ReadMem;
+
+impl Arg for ReadMem {
+    const KIND: &'static str = "memory to read";
+    type Taken<'r> = GuestSlice<'r>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
+        memory(run, call.args[index], size(call, index + 1), Access::Read)
+    }
+}
+
+/// Memory to write, with its size in the next argument, which may be 0.
+pub(super) struct ScratchMem;
+
+impl Arg for ScratchMem {
+    const KIND: &'static str = "memory to write";
+    type Taken<'r> = GuestSlice<'r>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
+        memory(run, call.args[index], size(call, index + 1), Access::ReadWrite)
+    }
+}
+
+/// The same; the name says that it is filled on success and zeroed otherwise.
+pub(super) type BufferArg = ScratchMem;
+
+/// Sizes are 32 bits wide: what stands in the upper half does not count.
+fn size(call: &Call<'_>, index: usize) -> u64 {
+    call.args[index] & u64::from(u32::MAX)
+}
+
+/// A `long` to write the result to.
+pub(super) struct OutLong;
+
+impl Arg for OutLong {
+    const KIND: &'static str = "pointer to long";
+    type Taken<'r> = GuestSlice<'r>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
+        memory(run, call.args[index], 8, Access::ReadWrite)
+    }
+}
+
+/// A string in readable memory, up to its NUL.
+pub(super) struct ConstStr;
+
+impl Arg for ConstStr {
+    const KIND: &'static str = "constant string";
+    type Taken<'r> = Vec<u8>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Vec<u8>, Problem> {
+        let mut bytes = Vec::new();
+        let mut addr = call.args[index];
+        loop {
+            match memory(run, addr, 1, Access::Read)?.get::<u8>(0) {
+                0 => return Ok(bytes),
+                byte => bytes.push(byte),
+            }
+            addr += 1;
+        }
+    }
+}
+
+/// The program's context.
+pub(super) struct Ctx;
+
+impl Arg for Ctx {
+    const KIND: &'static str = "context";
+    type Taken<'r> = ();
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<(), Problem> {
+        let ptr = call.args[index];
+        if ptr == run.ctx() {
+            return Ok(());
+        }
+        Err(Problem::Text(format!("{ptr:#x} is not the program's context")))
+    }
+}
+
+/// A function of the program, as a `lddw` gave it.
+pub(super) struct Function;
+
+impl Arg for Function {
+    const KIND: &'static str = "function";
+    type Taken<'r> = u64;
+
+    fn take<'r>(_run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<u64, Problem> {
+        let value = call.args[index];
+        let start = u32::try_from(value ^ crate::interp::FUNCTION_TAG).ok();
+        match start.and_then(|start| call.program.code().function(start)) {
+            Some(_) => Ok(value),
+            None => Err(Problem::Text(format!("{value:#x} is no function of the program"))),
+        }
+    }
+}
+
+/// A `bpf_spin_lock` in a map value.
+pub(super) struct LockPtr;
+
+impl Arg for LockPtr {
+    const KIND: &'static str = "spin lock";
+    type Taken<'r> = GuestPtr;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestPtr, Problem> {
+        let addr = call.args[index];
+        let ptr = u32::try_from(addr).ok().map(GuestPtr::new);
+        match ptr.filter(|&ptr| run.world().locks().is_lock(ptr)) {
+            Some(ptr) => Ok(ptr),
+            None => Err(Problem::Text(format!("{addr:#x} is no {:?}", SpecialKind::SpinLock))),
+        }
+    }
+}
+
+/// `size` bytes at `addr` that the program may access as `wanted`.
+pub(super) fn memory<'r>(
+    run: &Run<'r>,
+    addr: u64,
+    size: u64,
+    wanted: Access,
+) -> Result<GuestSlice<'r>, Problem> {
+    run.view.check(addr, size, wanted)?;
+    let len = u32::try_from(size).unwrap_or(u32::MAX);
+    let ptr = u32::try_from(addr).map_or(GuestPtr::NULL, GuestPtr::new);
+    let ptr = if len == 0 { GuestPtr::NULL } else { ptr };
+    Ok(GuestSlice::new(run.view, ptr, len).expect("checked above"))
+}

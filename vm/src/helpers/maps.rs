@@ -1,0 +1,59 @@
+//! Helpers on maps.
+
+use std::sync::Arc;
+
+use skep_maps::{Map, MapType, Source};
+use skep_memory::GuestSlice;
+
+use super::args::Key;
+use super::{Call, Return};
+use crate::run::Run;
+
+fn errno(result: Result<(), skep_maps::Errno>) -> u64 {
+    result.map_or_else(skep_maps::Errno::to_r0, |()| 0)
+}
+
+pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {
+    let nested = matches!(map.core().map_type(), MapType::ArrayOfMaps | MapType::HashOfMaps);
+    loop {
+        let Some(ptr) = map.lookup(key.bytes(), run.setting.cpu) else {
+            return Ok(0);
+        };
+        // An inner map stays alive for the run from here on; if it has just been
+        // replaced, there is another one to be found.
+        let world = run.world();
+        let slot = if nested { world.slot_of(ptr.addr()) } else { None };
+        if slot.is_none_or(|slot| run.setting.maps.get(world, slot).is_some()) {
+            return Ok(ptr.addr());
+        }
+    }
+}
+
+pub(super) fn lookup_percpu(
+    run: &mut Run<'_>,
+    _call: &Call<'_>,
+    map: &Arc<dyn Map>,
+    key: Key,
+    cpu: u64,
+) -> Return {
+    let cpu = u32::try_from(cpu & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+    if cpu >= run.world().cpus() {
+        return Ok(0);
+    }
+    Ok(map.lookup(key.bytes(), cpu).map_or(0, skep_memory::GuestPtr::addr))
+}
+
+pub(super) fn update(
+    run: &mut Run<'_>,
+    _call: &Call<'_>,
+    map: &Arc<dyn Map>,
+    key: Key,
+    value: GuestSlice<'_>,
+    flags: u64,
+) -> Return {
+    Ok(errno(map.update(key.bytes(), Source::Guest(value), flags, run.setting.cpu)))
+}
+
+pub(super) fn delete(_run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {
+    Ok(errno(map.delete(key.bytes())))
+}

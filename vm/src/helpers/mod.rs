@@ -1,0 +1,199 @@
+//! Helpers: the functions that programs call by number.
+//!
+//! A helper is a function in the file of its topic, and a row in the table below. The
+//! row says what kinds of arguments it takes; from it the table makes a wrapper that
+//! checks each argument against guest memory and hands the function what it found, so
+//! that no helper sees a raw pointer.
+
+mod args;
+mod format;
+mod locks;
+mod loops;
+mod maps;
+mod names;
+mod packet;
+mod probe;
+mod ring;
+mod strings;
+mod system;
+mod trace;
+
+use args::{
+    AnyMap, BufferArg, ConstStr, Ctx, ForEachMap, Function, Key, LockPtr, LookupMap,
+    LookupPercpuMap, OutLong, ReadMem, RingMap, ScratchMem, Size, UpdateMap, Value,
+};
+use args::{Arg, Problem};
+
+use crate::fault::FaultKind;
+use crate::program::Program;
+use crate::run::{Run, Trap};
+
+pub(crate) use packet::load_packet_word;
+
+/// The number of `tail_call`, which engines implement themselves.
+pub(crate) const TAIL_CALL: u32 = 12;
+
+/// A call of a helper.
+pub(crate) struct Call<'a> {
+    /// The program that calls.
+    pub(crate) program: &'a Program,
+    /// r1 to r5.
+    pub(crate) args: [u64; 5],
+}
+
+/// What a helper leaves in r0, or why the run ends.
+pub(crate) type Return = Result<u64, Trap>;
+
+/// A helper.
+#[derive(Debug)]
+pub struct Helper {
+    /// Its number (`enum bpf_func_id`).
+    pub id: u32,
+    /// Its name, without `bpf_`.
+    pub name: &'static str,
+    /// What kinds of arguments it takes.
+    pub args: &'static [&'static str],
+    pub(crate) function: for<'r, 'a> fn(&mut Run<'r>, &Call<'a>) -> Return,
+}
+
+/// All helpers that skep has, by ascending number.
+#[must_use]
+pub fn all() -> &'static [Helper] {
+    TABLE
+}
+
+/// The helper with this number.
+#[must_use]
+pub fn by_id(id: u32) -> Option<&'static Helper> {
+    position(id).map(|position| &TABLE[position])
+}
+
+/// Where in the table a helper stands.
+pub(crate) fn position(id: u32) -> Option<usize> {
+    TABLE.binary_search_by_key(&id, |helper| helper.id).ok()
+}
+
+/// The helper at a place in the table.
+#[inline(always)]
+pub(crate) fn at(position: usize) -> &'static Helper {
+    &TABLE[position]
+}
+
+/// The fault of calling a helper that skep does not have.
+#[cold]
+pub(crate) fn missing(id: u32) -> FaultKind {
+    FaultKind::Helper(match names::name(id) {
+        Some(name) => format!("skep does not support helper `{name}` (number {id}) yet"),
+        None => format!("there is no helper number {id}"),
+    })
+}
+
+/// The program array that a tail call names.
+pub(crate) fn prog_array<'r>(run: &Run<'r>, map: u64) -> Result<&'r skep_maps::ProgArray, Trap> {
+    args::prog_array(run, map).map_err(|problem| refuse(run, "tail_call", 1, problem))
+}
+
+#[cold]
+fn refuse(run: &Run<'_>, helper: &'static str, argument: u32, problem: Problem) -> Trap {
+    Trap::new(match problem {
+        Problem::Memory(denied) => run.memory_fault(denied),
+        Problem::Text(problem) => FaultKind::Argument { helper, argument, problem },
+    })
+}
+
+macro_rules! helpers {
+    ($($id:literal $name:ident($($arg:ident),*) => $module:ident::$function:ident;)*) => {
+        static TABLE: &[Helper] = &[$(
+            Helper {
+                id: $id,
+                name: name_of(stringify!($name)),
+                args: &[$(<$arg as Arg>::KIND),*],
+                function: wrappers::$name,
+            },
+        )*];
+
+        mod wrappers {
+            use super::*;
+
+            $(
+                #[allow(
+                    unused_assignments,
+                    unused_mut,
+                    unused_variables,
+                    reason = "helpers without arguments take none"
+                )]
+                pub(super) fn $name<'r>(run: &mut Run<'r>, call: &Call<'_>) -> Return {
+                    if run.holds_lock() && $id != UNLOCK {
+                        return Err(locks::called_under_lock(name_of(stringify!($name))));
+                    }
+                    let mut argument = 0u32;
+                    $module::$function(run, call, $({
+                        argument += 1;
+                        match <$arg as Arg>::take(run, call, argument as usize - 1) {
+                            Ok(value) => value,
+                            Err(problem) => {
+                                return Err(refuse(run, name_of(stringify!($name)), argument, problem));
+                            }
+                        }
+                    }),*)
+                }
+            )*
+        }
+    };
+}
+
+/// The name of a row: `loop_` stands for the keyword.
+const fn name_of(row: &'static str) -> &'static str {
+    match row.as_bytes() {
+        [.., b'_'] => row.split_at(row.len() - 1).0,
+        _ => row,
+    }
+}
+
+/// The number of the only helper that may be called while a lock is held.
+const UNLOCK: u32 = 94;
+
+// Number, name, kinds of arguments, and where it is.
+helpers! {
+    1   map_lookup_elem(LookupMap, Key) => maps::lookup;
+    2   map_update_elem(UpdateMap, Key, Value, u64) => maps::update;
+    3   map_delete_elem(UpdateMap, Key) => maps::delete;
+    4   probe_read(ScratchMem, Size, u64) => probe::read;
+    5   ktime_get_ns() => system::ktime_get_ns;
+    6   trace_printk(ReadMem, Size, u64, u64, u64) => trace::printk;
+    7   get_prandom_u32() => system::random;
+    8   get_smp_processor_id() => system::cpu;
+    12  tail_call(Ctx, AnyMap, u64) => loops::tail_call;
+    14  get_current_pid_tgid() => system::pid_tgid;
+    15  get_current_uid_gid() => system::uid_gid;
+    16  get_current_comm(ScratchMem, Size) => system::comm;
+    26  skb_load_bytes(Ctx, u64, BufferArg, Size) => packet::skb_load_bytes;
+    42  get_numa_node_id() => system::numa_node;
+    44  xdp_adjust_head(Ctx, u64) => packet::adjust_head;
+    45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
+    54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
+    65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
+    93  spin_lock(LockPtr) => locks::lock;
+    94  spin_unlock(LockPtr) => locks::unlock;
+    105 strtol(ReadMem, Size, u64, OutLong) => strings::strtol;
+    106 strtoul(ReadMem, Size, u64, OutLong) => strings::strtoul;
+    112 probe_read_user(ScratchMem, Size, u64) => probe::read_user;
+    113 probe_read_kernel(ScratchMem, Size, u64) => probe::read_kernel;
+    114 probe_read_user_str(ScratchMem, Size, u64) => probe::read_user;
+    115 probe_read_kernel_str(ScratchMem, Size, u64) => probe::read_kernel_str;
+    118 jiffies64() => system::jiffies;
+    125 ktime_get_boot_ns() => system::ktime_get_boot_ns;
+    130 ringbuf_output(RingMap, ReadMem, Size, u64) => ring::output;
+    131 ringbuf_reserve(RingMap, u64, u64) => ring::reserve;
+    132 ringbuf_submit(u64, u64) => ring::submit;
+    133 ringbuf_discard(u64, u64) => ring::discard;
+    134 ringbuf_query(RingMap, u64) => ring::query;
+    160 ktime_get_coarse_ns() => system::ktime_get_coarse_ns;
+    164 for_each_map_elem(ForEachMap, Function, u64, u64) => loops::for_each;
+    165 snprintf(ScratchMem, Size, ConstStr, u64, u64) => trace::snprintf;
+    177 trace_vprintk(ReadMem, Size, u64, u64) => trace::vprintk;
+    181 loop_(u64, Function, u64, u64) => loops::bpf_loop;
+    182 strncmp(ReadMem, Size, ConstStr) => strings::strncmp;
+    195 map_lookup_percpu_elem(LookupPercpuMap, Key, u64) => maps::lookup_percpu;
+    208 ktime_get_tai_ns() => system::ktime_get_tai_ns;
+}

@@ -1,0 +1,102 @@
+//! Helpers that read memory that may not be there.
+//!
+//! Everything a program can point to in skep is kernel memory; there is no user memory.
+//! What cannot be read is answered with the error number that Linux gives on x86-64:
+//! addresses in the lower half are user addresses, which reads of kernel memory refuse
+//! (`copy_from_kernel_nofault`). The destination is then all zeros.
+
+use skep_maps::Errno;
+use skep_memory::{Access, GuestSlice};
+
+use super::args::{self, Size};
+use super::{Call, Return};
+use crate::run::Run;
+
+/// The first address that is not a user address on x86-64.
+const USER_END: u64 = 1 << 47;
+
+pub(super) fn read(
+    run: &mut Run<'_>,
+    call: &Call<'_>,
+    to: GuestSlice<'_>,
+    size: Size,
+    from: u64,
+) -> Return {
+    // Addresses below the end of user memory are read as user memory, which is never
+    // ERANGE.
+    let r0 = read_kernel(run, call, to, size, from)?;
+    Ok(if r0 == Errno::ERANGE.to_r0() { Errno::EFAULT.to_r0() } else { r0 })
+}
+
+pub(super) fn read_str(
+    run: &mut Run<'_>,
+    call: &Call<'_>,
+    to: GuestSlice<'_>,
+    size: Size,
+    from: u64,
+) -> Return {
+    let r0 = read_kernel_str(run, call, to, size, from)?;
+    Ok(if r0 == Errno::ERANGE.to_r0() { Errno::EFAULT.to_r0() } else { r0 })
+}
+
+pub(super) fn read_kernel(
+    run: &mut Run<'_>,
+    _call: &Call<'_>,
+    to: GuestSlice<'_>,
+    _size: Size,
+    from: u64,
+) -> Return {
+    match args::memory(run, from, to.len() as u64, Access::Read) {
+        Ok(from) => {
+            to.write(&from.to_vec());
+            Ok(0)
+        }
+        Err(_) => Ok(fail(to, unreadable(from))),
+    }
+}
+
+pub(super) fn read_kernel_str(
+    run: &mut Run<'_>,
+    _call: &Call<'_>,
+    to: GuestSlice<'_>,
+    _size: Size,
+    from: u64,
+) -> Return {
+    let mut text = Vec::new();
+    while text.len() < to.len() {
+        let addr = from.wrapping_add(text.len() as u64);
+        let Some(byte) = run.view.load::<u8>(addr) else {
+            return Ok(fail(to, unreadable(from)));
+        };
+        text.push(byte);
+        if byte == 0 {
+            break;
+        }
+    }
+    // What does not fit is cut, with a NUL at the end; bytes behind it stay.
+    if let Some(last) = text.last_mut() {
+        *last = 0;
+    }
+    let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    to.part(0, len).write(&text);
+    Ok(u64::from(len))
+}
+
+pub(super) fn read_user(
+    _run: &mut Run<'_>,
+    _call: &Call<'_>,
+    to: GuestSlice<'_>,
+    _size: Size,
+    _from: u64,
+) -> Return {
+    Ok(fail(to, Errno::EFAULT))
+}
+
+fn unreadable(from: u64) -> Errno {
+    if from < USER_END { Errno::ERANGE } else { Errno::EFAULT }
+}
+
+fn fail(to: GuestSlice<'_>, errno: Errno) -> u64 {
+    to.fill(0);
+    errno.to_r0()
+}

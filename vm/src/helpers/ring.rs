@@ -1,0 +1,73 @@
+//! Helpers on ring buffers.
+
+use skep_maps::{Errno, Record, RingBuf};
+use skep_memory::GuestSlice;
+
+use super::args::Size;
+use super::{Call, Return};
+use crate::fault::FaultKind;
+use crate::run::{Held, Run, Trap};
+
+pub(super) fn reserve<'r>(
+    run: &mut Run<'r>,
+    _call: &Call<'_>,
+    ring: &'r RingBuf,
+    size: u64,
+    flags: u64,
+) -> Return {
+    if flags != 0 {
+        return Ok(0);
+    }
+    let Some(record) = ring.reserve(size) else {
+        return Ok(0);
+    };
+    run.held.push(Held::Record(ring, record));
+    Ok(record.ptr.addr())
+}
+
+pub(super) fn submit(run: &mut Run<'_>, _call: &Call<'_>, ptr: u64, flags: u64) -> Return {
+    let (ring, record) = give_up(run, "ringbuf_submit", ptr)?;
+    ring.commit(record, false, flags);
+    Ok(0)
+}
+
+pub(super) fn discard(run: &mut Run<'_>, _call: &Call<'_>, ptr: u64, flags: u64) -> Return {
+    let (ring, record) = give_up(run, "ringbuf_discard", ptr)?;
+    ring.commit(record, true, flags);
+    Ok(0)
+}
+
+/// Takes a record out of what the run holds.
+fn give_up<'r>(
+    run: &mut Run<'r>,
+    helper: &'static str,
+    ptr: u64,
+) -> Result<(&'r RingBuf, Record), Trap> {
+    let found = run
+        .held
+        .iter()
+        .position(|held| matches!(held, Held::Record(_, record) if record.ptr.addr() == ptr));
+    match found.map(|index| run.held.remove(index)) {
+        Some(Held::Record(ring, record)) => Ok((ring, record)),
+        _ => Err(Trap::new(FaultKind::Argument {
+            helper,
+            argument: 1,
+            problem: format!("{ptr:#x} is no record that the program has reserved"),
+        })),
+    }
+}
+
+pub(super) fn output(
+    _run: &mut Run<'_>,
+    _call: &Call<'_>,
+    ring: &RingBuf,
+    data: GuestSlice<'_>,
+    _size: Size,
+    flags: u64,
+) -> Return {
+    Ok(ring.output(data, flags).map_or_else(Errno::to_r0, |()| 0))
+}
+
+pub(super) fn query(_run: &mut Run<'_>, _call: &Call<'_>, ring: &RingBuf, what: u64) -> Return {
+    Ok(ring.query(what))
+}

@@ -1,0 +1,355 @@
+//! The state of one run: frames, counts, what it holds, what it has put out.
+
+use std::sync::Arc;
+
+use skep_maps::{Record, RingBuf, World};
+use skep_memory::{Denied, GuestPtr, View, Window};
+
+use crate::context::{ContextMemory, Packet};
+use crate::fault::{Fault, FaultKind};
+use crate::host::Host;
+use crate::interp::{Regs, poison_scratch};
+use crate::machine::Machine;
+use crate::program::{Function, Program, StackUse};
+use crate::runner::{MapCache, ProgramCache, Stack};
+
+/// Functions may be nested so deep in one program body (`MAX_CALL_FRAMES`).
+const MAX_DEPTH: u32 = 8;
+/// Successful tail calls in one run (`MAX_TAIL_CALL_CNT`).
+const MAX_TAIL_CALLS: u32 = 33;
+/// Instructions between two looks at the clock: some tens of microseconds.
+const POLL_EVERY: i64 = 1 << 16;
+/// How often a function may pass its `may_goto`s (`BPF_MAX_LOOPS`).
+const MAX_MAY_GOTO: u32 = 8 << 20;
+
+/// Ends a run early.
+#[derive(Debug)]
+pub(crate) enum Trap {
+    /// At the current instruction, for this reason.
+    Kind(Box<FaultKind>),
+    /// Further in, in a callback; the fault is complete.
+    Fault(Box<Fault>),
+}
+
+impl Trap {
+    #[cold]
+    pub(crate) fn new(kind: FaultKind) -> Self {
+        Self::Kind(Box::new(kind))
+    }
+}
+
+/// A caller that waits for its callee.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// Where it goes on.
+    back: usize,
+    saved: [u64; 4],
+    frame_pointer: u64,
+    may_goto: u32,
+}
+
+/// Something that a run has taken and must give back.
+#[derive(Debug)]
+pub(crate) enum Held<'r> {
+    /// A reserved record.
+    Record(&'r RingBuf, Record),
+    /// A spin lock, by its address.
+    Lock(GuestPtr),
+}
+
+/// What the current program's frames were when another took over.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) frame_pointer: u64,
+    base: usize,
+    depth: u32,
+    may_goto: u32,
+}
+
+/// What is to be known of a run before it starts.
+pub(crate) struct Setting<'r> {
+    pub(crate) machine: &'r Machine,
+    pub(crate) host: &'r dyn Host,
+    pub(crate) cpu: u32,
+    pub(crate) stack: &'r Stack,
+    pub(crate) context: &'r mut ContextMemory,
+    pub(crate) maps: &'r MapCache,
+    pub(crate) programs: &'r ProgramCache,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) ctx: GuestPtr,
+    pub(crate) packet: Option<Packet>,
+    pub(crate) max_insns: Option<u64>,
+    pub(crate) expired: &'r mut dyn FnMut() -> bool,
+}
+
+/// One run.
+pub(crate) struct Run<'r> {
+    pub(crate) view: View<'r>,
+    pub(crate) setting: Setting<'r>,
+    /// Instructions executed.
+    executed: i64,
+    /// When the limits are looked at next, in instructions.
+    next_poll: i64,
+    /// Where the match stops; see [`Run::poll_at`].
+    stop_at: i64,
+    /// Frames below this one belong to somebody else: a caller across a callback or a
+    /// tail call.
+    base: usize,
+    /// Depth of the current frame in its program body, from 1.
+    depth: u32,
+    tail_calls: u32,
+    may_goto: u32,
+    pub(crate) held: Vec<Held<'r>>,
+    pub(crate) printk: Vec<String>,
+}
+
+impl<'r> Run<'r> {
+    pub(crate) fn new(setting: Setting<'r>) -> Self {
+        Self {
+            view: setting.machine.world().window().view(),
+            setting,
+            executed: 0,
+            next_poll: POLL_EVERY,
+            stop_at: 0,
+            base: 0,
+            depth: 1,
+            tail_calls: 0,
+            may_goto: 0,
+            held: Vec::new(),
+            printk: Vec::new(),
+        }
+    }
+
+    pub(crate) fn world(&self) -> &'r World {
+        self.setting.machine.world()
+    }
+
+    pub(crate) fn window(&self) -> &'r Arc<Window> {
+        self.world().window()
+    }
+
+    pub(crate) fn ctx(&self) -> u64 {
+        self.setting.ctx.addr()
+    }
+
+    pub(crate) fn base(&self) -> usize {
+        self.base
+    }
+
+    #[inline(always)]
+    pub(crate) fn executed(&self) -> i64 {
+        self.executed
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_executed(&mut self, executed: i64) {
+        self.executed = executed;
+    }
+
+    /// How many instructions may have been executed, about, before the match stops to
+    /// let the limits be looked at; exactly, when the budget is near.
+    #[inline(always)]
+    pub(crate) fn poll_at(&self) -> i64 {
+        self.stop_at
+    }
+
+    /// Looks at the limits; says whether instructions must now be counted one by one.
+    /// `len` is the length of the program that goes on: between two looks, the match
+    /// may execute so many more.
+    pub(crate) fn look_at_limits(&mut self, len: usize) -> Result<bool, FaultKind> {
+        if self.executed >= self.next_poll {
+            self.next_poll = self.executed + POLL_EVERY;
+            if (self.setting.expired)() {
+                return Err(FaultKind::Timeout);
+            }
+        }
+        self.stop_at = self.next_poll;
+        let Some(limit) = self.setting.max_insns else {
+            return Ok(false);
+        };
+        let end = i64::try_from(limit).unwrap_or(i64::MAX);
+        if self.executed >= end {
+            return Err(FaultKind::Budget { limit });
+        }
+        let len = i64::try_from(len).unwrap_or(i64::MAX);
+        let near = end.saturating_sub(len);
+        if self.executed >= near {
+            self.stop_at = end;
+            return Ok(true);
+        }
+        self.stop_at = self.next_poll.min(near - 1);
+        Ok(false)
+    }
+
+    /// Looks at the clock if it is time; for helpers that run callbacks in a loop.
+    pub(crate) fn poll(&mut self) -> Result<(), Trap> {
+        if self.executed >= self.next_poll {
+            self.look_at_limits(0).map_err(Trap::new)?;
+        }
+        Ok(())
+    }
+
+    // Frames.
+
+    /// Starts with the first frame; gives the frame pointer.
+    pub(crate) fn enter_program(&mut self, program: &Program) -> u64 {
+        let stack = program.code().functions[0].stack;
+        self.setting.stack.enter(self.setting.frames.len(), stack)
+    }
+
+    /// Calls a function of the current program: saves the caller, makes a new frame.
+    #[inline]
+    pub(crate) fn push_frame(
+        &mut self,
+        program: &Program,
+        regs: &mut Regs,
+        back: usize,
+        target: usize,
+    ) -> Result<(), FaultKind> {
+        let start = u32::try_from(target).unwrap_or(u32::MAX);
+        let stack = program.code().function(start).map(|f| f.stack);
+        let saved = [regs.0[6], regs.0[7], regs.0[8], regs.0[9]];
+        regs.0[10] = self.push(back, saved, regs.0[10], stack)?;
+        regs.0[0] = crate::interp::POISON;
+        regs.0[6..=9].fill(crate::interp::POISON);
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        back: usize,
+        saved: [u64; 4],
+        frame_pointer: u64,
+        stack: Option<StackUse>,
+    ) -> Result<u64, FaultKind> {
+        if self.depth >= MAX_DEPTH {
+            return Err(FaultKind::CallDepth);
+        }
+        self.depth += 1;
+        let may_goto = std::mem::take(&mut self.may_goto);
+        self.setting.frames.push(Frame { back, saved, frame_pointer, may_goto });
+        let stack = stack.unwrap_or(StackUse { bytes: crate::program::FRAME_SIZE });
+        Ok(self.setting.stack.enter(self.setting.frames.len(), stack))
+    }
+
+    /// Returns from a function; `None` from the one at the bottom.
+    #[inline]
+    pub(crate) fn pop_frame(&mut self, regs: &mut Regs) -> Option<usize> {
+        if self.setting.frames.len() == self.base {
+            return None;
+        }
+        let Frame { back, saved, frame_pointer, may_goto } = self.setting.frames.pop()?;
+        self.depth -= 1;
+        self.may_goto = may_goto;
+        poison_scratch(regs);
+        regs.0[6..=9].copy_from_slice(&saved);
+        regs.0[10] = frame_pointer;
+        Some(back)
+    }
+
+    /// Makes the frame of a callback; the caller's registers are the engine's to keep.
+    pub(crate) fn enter_callback(&mut self, function: &Function) -> Result<u64, FaultKind> {
+        let base = u64::try_from(self.base).unwrap_or(u64::MAX);
+        let frame_pointer = self.push(0, [base, 0, 0, 0], 0, Some(function.stack))?;
+        self.base = self.setting.frames.len();
+        Ok(frame_pointer)
+    }
+
+    pub(crate) fn leave_callback(&mut self) {
+        if let Some(frame) = self.setting.frames.pop() {
+            self.depth -= 1;
+            self.may_goto = frame.may_goto;
+            self.base = usize::try_from(frame.saved[0]).unwrap_or(0);
+        }
+    }
+
+    /// Finds the program that a tail call leads to; `None` falls through.
+    pub(crate) fn tail_call(&mut self, map: u64, index: u64) -> Result<Option<Arc<Program>>, Trap> {
+        let array = crate::helpers::prog_array(self, map)?;
+        // Only the low half of the index counts (kernel `___bpf_prog_run`), and only
+        // calls that succeed (the x86 JIT's count, which is what runs).
+        let index = u32::try_from(index & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        if self.tail_calls >= MAX_TAIL_CALLS {
+            return Ok(None);
+        }
+        let Some(id) = array.program(index) else {
+            return Ok(None);
+        };
+        let next = self.setting.programs.get(self.setting.machine, id);
+        if next.is_some() {
+            self.tail_calls += 1;
+        }
+        Ok(next)
+    }
+
+    /// Makes the first frame of a tail call's target in the place of the current one.
+    pub(crate) fn enter_tail_call(&mut self, next: &Program) -> Body {
+        let body = Body {
+            frame_pointer: self.enter_program(next),
+            base: self.base,
+            depth: self.depth,
+            may_goto: std::mem::take(&mut self.may_goto),
+        };
+        self.base = self.setting.frames.len();
+        self.depth = 1;
+        body
+    }
+
+    pub(crate) fn leave_tail_call(&mut self, body: Body) {
+        self.base = body.base;
+        self.depth = body.depth;
+        self.may_goto = body.may_goto;
+    }
+
+    /// Counts a pass of a `may_goto`; whether the function has had all it gets.
+    pub(crate) fn may_goto_spent(&mut self) -> bool {
+        self.may_goto += 1;
+        self.may_goto > MAX_MAY_GOTO
+    }
+
+    // What it holds.
+
+    /// Whether it holds a spin lock; it can hold one only.
+    pub(crate) fn holds_lock(&self) -> bool {
+        matches!(self.held.last(), Some(Held::Lock(_)))
+    }
+
+    /// Releases everything. Returns what a program may not end with.
+    pub(crate) fn release(&mut self) -> Option<FaultKind> {
+        let mut kind = None;
+        let records = self.held.iter().filter(|held| matches!(held, Held::Record(..))).count();
+        if records > 0 {
+            kind = Some(FaultKind::RecordHeld { count: records });
+        }
+        for held in self.held.drain(..) {
+            match held {
+                Held::Record(ring, record) => ring.commit(record, true, 0),
+                Held::Lock(lock) => {
+                    self.setting.machine.world().locks().release(lock);
+                    kind = Some(FaultKind::LockHeld);
+                }
+            }
+        }
+        kind
+    }
+
+    /// Loads a word of the packet for `ld_abs` and `ld_ind`, in host order; `None` when
+    /// it is not all inside.
+    pub(crate) fn load_packet_word(&mut self, offset: i32, size: u32) -> Result<Option<u32>, Trap> {
+        crate::helpers::load_packet_word(self, offset, size)
+    }
+
+    /// A denied access of a helper's argument.
+    pub(crate) fn memory_fault(&self, denied: Denied) -> FaultKind {
+        let Denied { addr, size, wanted, why, .. } = denied;
+        let place = self.window().describe(addr, size);
+        FaultKind::Memory(crate::fault::MemoryFault {
+            addr,
+            size,
+            wanted,
+            why,
+            atomic: false,
+            place,
+        })
+    }
+}

@@ -1,0 +1,321 @@
+//! A runner: one virtual CPU, and the guest memory that runs on it need.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use skep_maps::{Map, World};
+use skep_memory::{Access, Backing, Grid, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
+
+use crate::context::{ContextMemory, Input, InputError, Packet};
+use crate::fault::Fault;
+use crate::host::Host;
+use crate::interp;
+use crate::machine::Machine;
+use crate::program::{FRAME_SIZE, Program, StackUse};
+use crate::run::{Frame, Run, Setting};
+
+/// Frames of one run: eight in each of the 34 program bodies that can nest.
+const MAX_FRAMES: u32 = 8 * 34;
+/// Distance from one frame to the next in bytes: as much again stays inaccessible.
+const FRAME_STRIDE: u32 = 2 * FRAME_SIZE;
+
+/// Runs programs, one after the other, as one virtual CPU.
+#[derive(Debug)]
+pub struct Runner {
+    machine: Arc<Machine>,
+    cpu: u32,
+    stack: Stack,
+    context: ContextMemory,
+    maps: MapCache,
+    programs: ProgramCache,
+    frames: Vec<Frame>,
+    packet: Option<Packet>,
+}
+
+/// The limits of a run.
+pub struct Limits<'a> {
+    /// How many instructions may be executed; unlimited by default.
+    pub max_insns: Option<u64>,
+    /// Asked every few ten thousand instructions whether the run has had its time.
+    pub expired: &'a mut dyn FnMut() -> bool,
+}
+
+impl std::fmt::Debug for Limits<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limits").field("max_insns", &self.max_insns).finish_non_exhaustive()
+    }
+}
+
+/// What a run gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The program's r0.
+    pub r0: u64,
+    /// Instructions executed.
+    pub insns: u64,
+    /// Lines that the program printed.
+    pub printk: Vec<String>,
+}
+
+/// A run could not start or did not end well.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The input does not fit the program.
+    Input(InputError),
+    /// The program was stopped; the lines it had printed.
+    Fault(Box<Fault>, Vec<String>),
+}
+
+impl Runner {
+    /// A runner on virtual CPU `cpu`; two runners on one CPU would share its per-CPU
+    /// values.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError`] when the window has no room for its stack and packet.
+    pub fn new(machine: &Arc<Machine>, cpu: u32) -> Result<Self, MemoryError> {
+        let window = machine.world().window();
+        Ok(Self {
+            machine: Arc::clone(machine),
+            cpu: cpu % machine.world().cpus(),
+            stack: Stack::new(window)?,
+            context: ContextMemory::new(window)?,
+            maps: MapCache::default(),
+            programs: ProgramCache::default(),
+            frames: Vec::new(),
+            packet: None,
+        })
+    }
+
+    /// The virtual CPU.
+    #[must_use]
+    pub fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
+    /// Runs a program on an input.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Input`] when the input does not fit; [`RunError::Fault`] when the
+    /// program was stopped.
+    pub fn run(
+        &mut self,
+        program: &Program,
+        input: &Input,
+        host: &dyn Host,
+        limits: Limits<'_>,
+    ) -> Result<Outcome, RunError> {
+        let prepared = self.context.prepare(program, input).map_err(RunError::Input)?;
+        self.packet = prepared.packet;
+        self.enter(program, prepared.ctx, prepared.len, host, limits)
+    }
+
+    /// Runs a program again on the context that the last [`Runner::run`] left: no input
+    /// is copied, what the program wrote is still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`], but for the input.
+    pub fn run_again(
+        &mut self,
+        program: &Program,
+        host: &dyn Host,
+        limits: Limits<'_>,
+    ) -> Result<Outcome, RunError> {
+        let ctx = self.context.ctx_ptr();
+        self.enter(program, ctx, None, host, limits)
+    }
+
+    fn enter(
+        &mut self,
+        program: &Program,
+        ctx: GuestPtr,
+        len: Option<u32>,
+        host: &dyn Host,
+        limits: Limits<'_>,
+    ) -> Result<Outcome, RunError> {
+        self.maps.refresh(self.machine.world());
+        self.programs.refresh(&self.machine);
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        let mut run = Run::new(Setting {
+            machine: &self.machine,
+            host,
+            cpu: self.cpu,
+            stack: &self.stack,
+            context: &mut self.context,
+            maps: &self.maps,
+            programs: &self.programs,
+            frames,
+            ctx,
+            packet: self.packet,
+            max_insns: limits.max_insns,
+            expired: limits.expired,
+        });
+        let result = interp::run(&mut run, program, ctx.addr(), len);
+        // A fault leaves what the run held; an exit has nothing left.
+        run.release();
+        let insns = run.executed().cast_unsigned();
+        let printk = std::mem::take(&mut run.printk);
+        self.packet = run.setting.packet;
+        self.frames = std::mem::take(&mut run.setting.frames);
+        self.stack.close();
+        match result {
+            Ok(r0) => Ok(Outcome { r0, insns, printk }),
+            Err(fault) => Err(RunError::Fault(fault, printk)),
+        }
+    }
+
+    /// The packet after the last run; `None` when it had none.
+    #[must_use]
+    pub fn packet_out(&self) -> Option<Vec<u8>> {
+        self.packet.map(|packet| self.context.packet_out(packet))
+    }
+
+    /// The context's bytes after the last run.
+    #[must_use]
+    pub fn context_out(&self) -> Vec<u8> {
+        self.context.context_out()
+    }
+}
+
+/// The stack frames of one runner.
+///
+/// Frame 0 is always accessible; deeper ones become so when they are first entered in a
+/// run, and are closed when it ends.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    span: Span,
+    /// Frames that are accessible now.
+    open: Cell<u32>,
+}
+
+impl Stack {
+    fn new(window: &Arc<Window>) -> Result<Self, MemoryError> {
+        let grid = Grid { size: FRAME_SIZE, stride: FRAME_STRIDE };
+        let span = Span::new(
+            window,
+            SpanRequest {
+                len: u64::from(MAX_FRAMES * FRAME_STRIDE - FRAME_SIZE),
+                align: 64,
+                access: Access::None,
+                label: Label::many("stack frame", grid),
+                backing: Backing::Anonymous,
+            },
+        )?;
+        let stack = Self { span, open: Cell::new(0) };
+        stack.open_to(1);
+        Ok(stack)
+    }
+
+    /// Enters frame `index`: makes it accessible and zero where the function may read
+    /// it first. Returns its frame pointer.
+    #[inline]
+    pub(crate) fn enter(&self, index: usize, stack: StackUse) -> u64 {
+        let index = u32::try_from(index).unwrap_or(MAX_FRAMES).min(MAX_FRAMES - 1);
+        if index >= self.open.get() {
+            self.open_to(index + 1);
+        }
+        let start = index * FRAME_STRIDE;
+        if stack.bytes > 0 {
+            self.span.part(start + FRAME_SIZE - stack.bytes, stack.bytes).fill(0);
+        }
+        self.span.ptr().add(start + FRAME_SIZE).addr()
+    }
+
+    #[cold]
+    fn open_to(&self, count: u32) {
+        for index in self.open.get()..count {
+            let start = index * FRAME_STRIDE;
+            self.span.set_access(start..start + FRAME_SIZE, Access::ReadWrite);
+        }
+        self.open.set(count);
+    }
+
+    fn close(&self) {
+        while self.open.get() > 1 {
+            let start = (self.open.get() - 1) * FRAME_STRIDE;
+            self.span.set_access(start..start + FRAME_SIZE, Access::None);
+            self.open.set(self.open.get() - 1);
+        }
+    }
+}
+
+/// Maps that runs on a runner have met, by their place in the world's table. While a
+/// runner holds a map here, its memory stays, even when everybody else has dropped it:
+/// that is what the kernel's RCU promises to a running program.
+#[derive(Debug, Default)]
+pub(crate) struct MapCache {
+    generation: Cell<u64>,
+    chunks: Box<[OnceCell<Chunk>]>,
+}
+
+/// Part of the cache: maps of adjacent places.
+type Chunk = Box<[OnceCell<Arc<dyn Map>>]>;
+
+const CHUNK: usize = 256;
+
+impl MapCache {
+    /// Lets everything go when some map has gone since.
+    #[inline]
+    fn refresh(&mut self, world: &World) {
+        let generation = world.generation();
+        if self.generation.get() != generation {
+            self.generation.set(generation);
+            self.chunks = Box::default();
+        }
+        if self.chunks.is_empty() {
+            self.chunks = (0..World::MAX_MAPS as usize / CHUNK).map(|_| OnceCell::new()).collect();
+        }
+    }
+
+    /// The map at a place.
+    #[inline]
+    pub(crate) fn get(&self, world: &World, slot: u32) -> Option<&Arc<dyn Map>> {
+        let slot = slot as usize;
+        let chunk = self.chunks.get(slot / CHUNK)?;
+        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| OnceCell::new()).collect());
+        let cell = &chunk[slot % CHUNK];
+        if cell.get().is_none() {
+            let map = world.map_at(u32::try_from(slot).ok()?)?;
+            let _was_empty = cell.set(map);
+        }
+        cell.get()
+    }
+}
+
+/// Programs that runs on a runner have tail-called, by id.
+#[derive(Debug, Default)]
+pub(crate) struct ProgramCache {
+    generation: u64,
+    programs: RefCell<HashMap<u32, Arc<Program>>>,
+}
+
+impl ProgramCache {
+    fn refresh(&mut self, machine: &Machine) {
+        let generation = machine.program_generation();
+        if self.generation != generation {
+            self.generation = generation;
+            self.programs.get_mut().clear();
+        }
+    }
+
+    pub(crate) fn get(&self, machine: &Machine, id: u32) -> Option<Arc<Program>> {
+        let mut programs = self.programs.borrow_mut();
+        if let Some(program) = programs.get(&id) {
+            return Some(Arc::clone(program));
+        }
+        let program = machine.program(id)?;
+        programs.insert(id, Arc::clone(&program));
+        Some(program)
+    }
+}
