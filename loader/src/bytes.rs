@@ -46,10 +46,7 @@ impl Endian {
 
 /// The part of `bytes` up to its first NUL, if that comes within `limit` bytes.
 pub(crate) fn until_nul(bytes: &[u8], limit: usize) -> Option<&[u8]> {
-    let end = bytes
-        .iter()
-        .take(limit.saturating_add(1))
-        .position(|&b| b == 0)?;
+    let end = bytes.iter().take(limit.saturating_add(1)).position(|&b| b == 0)?;
     bytes.get(..end)
 }
 

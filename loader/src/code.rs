@@ -48,10 +48,7 @@ impl Code {
                 symbols.entry(section).or_default().push(symbol);
             }
         }
-        let mut code = Self {
-            functions: Vec::new(),
-            sections: BTreeMap::new(),
-        };
+        let mut code = Self { functions: Vec::new(), sections: BTreeMap::new() };
         let mut slots = 0usize;
         for (number, section) in elf.sections().iter().enumerate() {
             if !section.is_code() || section.data.is_empty() {
@@ -64,8 +61,7 @@ impl Code {
                 return Err(LoadError::limit(Site::section(&section.name), reason));
             }
             let symbols = symbols.get(&number).map_or(&[][..], Vec::as_slice);
-            code.functions
-                .extend(functions(number, section, insns.len(), symbols)?);
+            code.functions.extend(functions(number, section, insns.len(), symbols)?);
             code.sections.insert(number, insns);
         }
         Ok(code)
@@ -82,9 +78,7 @@ impl Code {
 
     /// The slots of a function.
     pub(crate) fn body(&self, function: &Function) -> &[Insn] {
-        self.insns(function.section)
-            .get(function.start..function.end)
-            .unwrap_or_default()
+        self.insns(function.section).get(function.start..function.end).unwrap_or_default()
     }
 
     /// The function that starts at that byte of a section.
@@ -94,9 +88,7 @@ impl Code {
         }
         let slot = index(offset / SLOT);
         let key = |function: &Function| (function.section, function.start);
-        self.functions
-            .binary_search_by_key(&(section, slot), key)
-            .ok()
+        self.functions.binary_search_by_key(&(section, slot), key).ok()
     }
 
     /// Settles which functions are programs, given which are called by others.
@@ -108,10 +100,7 @@ impl Code {
     pub(crate) fn mark_programs(&mut self, elf: &Elf<'_>, called: &[bool]) {
         let alone = self.functions.len() == 1;
         for (number, function) in self.functions.iter_mut().enumerate() {
-            let text = elf
-                .sections()
-                .get(function.section)
-                .is_some_and(|s| &*s.name == ".text");
+            let text = elf.sections().get(function.section).is_some_and(|s| &*s.name == ".text");
             let called = called.get(number).copied().unwrap_or(false);
             function.is_program = match text {
                 true => alone,
@@ -124,15 +113,9 @@ impl Code {
 fn decode(section: &Section<'_>, endian: Endian) -> Result<Vec<Insn>, LoadError> {
     let (slots, rest) = section.data.as_chunks::<{ Insn::SIZE }>();
     if !rest.is_empty() {
-        let reason = format!(
-            "{} bytes of code are not a whole number of slots",
-            section.size
-        );
+        let reason = format!("{} bytes of code are not a whole number of slots", section.size);
         let site = Site::section(&section.name);
-        return Err(LoadError::Code {
-            site,
-            reason: reason.into(),
-        });
+        return Err(LoadError::Code { site, reason: reason.into() });
     }
     let read = match endian {
         Endian::Little => Insn::from_le_bytes,
@@ -156,11 +139,8 @@ fn functions(
         true => symbol.kind == SymbolKind::Func,
         false => symbol.kind == SymbolKind::NoType && !is_label(&symbol.name),
     };
-    let mut starts: Vec<&Symbol> = symbols
-        .iter()
-        .copied()
-        .filter(|symbol| is_function(symbol))
-        .collect();
+    let mut starts: Vec<&Symbol> =
+        symbols.iter().copied().filter(|symbol| is_function(symbol)).collect();
     // Of several names for one function the visible one comes first and stays.
     starts.sort_by_key(|symbol| (symbol.value, symbol.bind == Bind::Local));
     starts.dedup_by_key(|symbol| symbol.value);
@@ -178,10 +158,7 @@ fn functions(
     for (at, symbol) in starts.iter().enumerate() {
         let fail = |reason: &str| {
             let reason = format!("function `{}` {reason}", symbol.name).into();
-            LoadError::Code {
-                site: Site::at(&section.name, symbol.value),
-                reason,
-            }
+            LoadError::Code { site: Site::at(&section.name, symbol.value), reason }
         };
         let next = starts.get(at + 1).map_or(section.size, |next| next.value);
         let end = match symbol.size {

@@ -11,7 +11,7 @@ use skep_vm::isa::Insn;
 use crate::btf::{Btf, BtfExt, CoreKind, TypeId};
 use crate::bytes::index;
 use crate::code::SLOT;
-use crate::reloc::LDDW;
+use crate::encoding::LDDW;
 
 /// A place in a linked program that a CO-RE relocation touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,7 @@ impl CoreRelocs {
                         .or_insert_with(|| btf.text(relo.access, MAX_ACCESS).into()),
                 ),
             });
-            all.entry(btf.str(section.section).to_owned())
-                .or_default()
-                .extend(relocs);
+            all.entry(btf.str(section.section).to_owned()).or_default().extend(relocs);
         }
         for relocs in all.values_mut() {
             relocs.sort_by_key(|relo| relo.slot);
@@ -79,9 +77,7 @@ impl CoreRelocs {
 
     /// All of them with their section's name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &SectionCore)> {
-        self.0
-            .iter()
-            .flat_map(|(name, relocs)| relocs.iter().map(move |r| (name.as_str(), r)))
+        self.0.iter().flat_map(|(name, relocs)| relocs.iter().map(move |r| (name.as_str(), r)))
     }
 }
 

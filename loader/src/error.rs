@@ -23,11 +23,7 @@ struct Place {
 impl Site {
     /// A whole section, or the whole object when `section` is empty.
     pub(crate) fn section(section: &str) -> Self {
-        Self(Box::new(Place {
-            object: String::new(),
-            section: section.to_owned(),
-            offset: None,
-        }))
+        Self(Box::new(Place { object: String::new(), section: section.to_owned(), offset: None }))
     }
 
     /// A byte of a section.
@@ -58,11 +54,7 @@ impl Site {
 
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place {
-            object,
-            section,
-            offset,
-        } = &*self.0;
+        let Place { object, section, offset } = &*self.0;
         f.write_str(object)?;
         if !object.is_empty() && !section.is_empty() {
             f.write_str(": ")?;
@@ -253,19 +245,11 @@ impl LoadError {
                 "compile it again, or drop the section with `llvm-objcopy -R .BTF -R .BTF.ext`"
                     .to_owned()
             }
-            Self::Undefined {
-                what: "function",
-                symbol,
-                ..
-            } => format!(
+            Self::Undefined { what: "function", symbol, .. } => format!(
                 "define `{symbol}`, mark it `__always_inline`, or declare it `__weak` and test it \
                  for null"
             ),
-            Self::Undefined {
-                what: KCONFIG,
-                symbol,
-                ..
-            } => {
+            Self::Undefined { what: KCONFIG, symbol, .. } => {
                 format!("give it a value with `--global {symbol}=VALUE`")
             }
             Self::Undefined { symbol, .. } => {
@@ -313,25 +297,15 @@ impl LoadError {
     }
 
     pub(crate) fn elf(site: Site, reason: impl Into<Box<str>>) -> Self {
-        Self::Elf {
-            site,
-            reason: reason.into(),
-        }
+        Self::Elf { site, reason: reason.into() }
     }
 
     pub(crate) fn map(section: &str, map: &str, reason: impl Into<Box<str>>) -> Self {
-        Self::Map {
-            site: Site::section(section),
-            map: map.into(),
-            reason: reason.into(),
-        }
+        Self::Map { site: Site::section(section), map: map.into(), reason: reason.into() }
     }
 
     pub(crate) fn limit(site: Site, reason: impl Into<Box<str>>) -> Self {
-        Self::Limit {
-            site,
-            reason: reason.into(),
-        }
+        Self::Limit { site, reason: reason.into() }
     }
 }
 
@@ -354,10 +328,7 @@ mod tests {
         let error = LoadError::elf(Site::section(""), "truncated").in_object("a.o");
         assert_eq!(error.to_string(), "a.o: malformed ELF: truncated");
         let error = LoadError::elf(Site::at("", 16), "truncated").in_object("a.o");
-        assert_eq!(
-            error.to_string(),
-            "a.o: offset 0x10: malformed ELF: truncated"
-        );
+        assert_eq!(error.to_string(), "a.o: offset 0x10: malformed ELF: truncated");
         let error = LoadError::elf(Site::at("xdp", 16), "truncated").in_object("a.o");
         assert_eq!(error.to_string(), "a.o: xdp+0x10: malformed ELF: truncated");
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::code::{Code, Function, SLOT};
-use crate::link::{PSEUDO_CALL, PSEUDO_FUNC};
-use crate::reloc::{CALL, CodeReloc, CodeRelocs, LDDW, Target};
+use crate::encoding::{CALL, LDDW, PSEUDO_CALL, PSEUDO_FUNC};
+use crate::reloc::{CodeReloc, CodeRelocs, Target};
 
 /// Which functions each function calls or takes the address of.
 pub(crate) fn callees(code: &Code, relocs: &CodeRelocs) -> Vec<Vec<usize>> {
@@ -44,15 +44,10 @@ pub(crate) fn unrelocated(
         let slot = function.start + at;
         while relocs.next_if(|reloc| reloc.slot < slot).is_some() {}
         let relocated = relocs.peek().is_some_and(|reloc| reloc.slot == slot);
-        let refers = matches!(
-            (insn.code, insn.src),
-            (CALL, PSEUDO_CALL) | (LDDW, PSEUDO_FUNC)
-        );
+        let refers = matches!((insn.code, insn.src), (CALL, PSEUDO_CALL) | (LDDW, PSEUDO_FUNC));
         if refers && !relocated {
             let target = slot as i64 + 1 + i64::from(insn.imm);
-            let target = u64::try_from(target)
-                .ok()
-                .and_then(|slot| slot.checked_mul(SLOT));
+            let target = u64::try_from(target).ok().and_then(|slot| slot.checked_mul(SLOT));
             let callee = target.and_then(|offset| code.at(function.section, offset));
             calls.push((at, callee));
         }

@@ -66,11 +66,7 @@ struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     fn new(btf: &'a Btf) -> Self {
-        Self {
-            btf,
-            known: BTreeMap::new(),
-            budget: btf.strings_len().saturating_mul(2),
-        }
+        Self { btf, known: BTreeMap::new(), budget: btf.strings_len().saturating_mul(2) }
     }
 
     fn get(&mut self, name: Str) -> Arc<str> {

@@ -11,22 +11,14 @@ use crate::bytes::index;
 use crate::code::{Code, Function, SLOT};
 use crate::core::{CoreRelocs, CoreSite, apply_local};
 use crate::elf::Elf;
+use crate::encoding::{CALL, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE};
 use crate::error::{LoadError, Site};
 use crate::graph::{callees, unrelocated};
 use crate::lines::Lines;
 use crate::listing::is_extern;
 use crate::maps::{DataKind, Maps};
 use crate::program::{Func, Line, ProgramDef};
-use crate::reloc::{CALL, CodeRelocs, Target, unset};
-
-/// `src` of a call to a function of the program (kernel `BPF_PSEUDO_CALL`).
-pub(crate) const PSEUDO_CALL: u8 = 1;
-/// `src` of a load of a function's address (`BPF_PSEUDO_FUNC`).
-pub(crate) const PSEUDO_FUNC: u8 = 4;
-/// `src` of a load of a map by index (`BPF_PSEUDO_MAP_IDX`).
-const PSEUDO_MAP_IDX: u8 = 5;
-/// `src` of a load of an address in a map's value (`BPF_PSEUDO_MAP_IDX_VALUE`).
-const PSEUDO_MAP_IDX_VALUE: u8 = 6;
+use crate::reloc::{CodeRelocs, Target, unset};
 
 /// What stands in place of a call to a weak function that is not there: a helper
 /// number that no kernel has (libbpf uses the same), to which the function's index in
@@ -89,9 +81,7 @@ impl<'a> Linker<'a> {
             core,
             btf: btf.map(|(btf, _)| btf),
             types,
-            lines: btf
-                .map(|(btf, ext)| Lines::collect(btf, ext))
-                .unwrap_or_default(),
+            lines: btf.map(|(btf, ext)| Lines::collect(btf, ext)).unwrap_or_default(),
             callees: callees(code, relocs),
             by_name: btf.map(|(btf, _)| functions(btf)).unwrap_or_default(),
             unset: unanswered(maps),
@@ -128,10 +118,7 @@ impl<'a> Linker<'a> {
     }
 
     fn section_name(&self, function: &Function) -> &'a str {
-        self.elf
-            .sections()
-            .get(function.section)
-            .map_or("", |section| &section.name)
+        self.elf.sections().get(function.section).map_or("", |section| &section.name)
     }
 
     /// The functions of a program, each with its first slot, in libbpf's order: a
@@ -159,11 +146,7 @@ impl<'a> Linker<'a> {
             let Some((number, next)) = open.last_mut() else {
                 break;
             };
-            match self
-                .callees
-                .get(*number)
-                .and_then(|callees| callees.get(*next))
-            {
+            match self.callees.get(*number).and_then(|callees| callees.get(*next)) {
                 Some(&callee) => {
                     *next += 1;
                     enter = seen.insert(callee).then_some(callee);
@@ -224,29 +207,20 @@ impl<'a> Linker<'a> {
         LoadError::Core {
             site: Site::at(section, slot as u64 * SLOT),
             kind: site.kind.name(),
-            root: self
-                .btf
-                .map(|btf| btf.c_name(site.type_id))
-                .unwrap_or_default()
-                .into(),
+            root: self.btf.map(|btf| btf.c_name(site.type_id)).unwrap_or_default().into(),
             access: (&*site.access).into(),
             insn: site.insn,
         }
     }
 
     fn type_of(&self, function: &Function) -> Option<TypeId> {
-        let known = self
-            .types
-            .get(&(self.section_name(function), function.start))
-            .copied();
+        let known = self.types.get(&(self.section_name(function), function.start)).copied();
         // gcc writes no table of functions, but their types.
         known.or_else(|| self.by_name.get(&*function.name).copied())
     }
 
     fn copy_lines(&self, function: &Function, start: usize, program: &mut ProgramDef) {
-        let lines = self
-            .lines
-            .range(self.section_name(function), function.start, function.end);
+        let lines = self.lines.range(self.section_name(function), function.start, function.end);
         program.lines.extend(lines.iter().map(|line| Line {
             insn: slot(line.slot - function.start + start),
             file: Arc::clone(&line.file),
@@ -267,9 +241,7 @@ impl<'a> Linker<'a> {
     ) -> Result<(), LoadError> {
         let section = self.section_name(function);
         let mut first = Ok(());
-        let relocs = self
-            .relocs
-            .range(function.section, function.start, function.end);
+        let relocs = self.relocs.range(function.section, function.start, function.end);
         for reloc in relocs {
             let at = reloc.slot - function.start + start;
             let target = match &reloc.target {

@@ -125,11 +125,7 @@ pub(crate) fn externs(
         .filter(|data| data.kind == DataKind::Kconfig)
         .flat_map(|data| data.vars.iter().map(|var| var.name.as_str()))
         .collect();
-    let undefined = elf
-        .symbols()
-        .iter()
-        .zip(called)
-        .filter(|(symbol, _)| is_extern(symbol));
+    let undefined = elf.symbols().iter().zip(called).filter(|(symbol, _)| is_extern(symbol));
     let types = btf.map(extern_types).unwrap_or_default();
     undefined
         .map(|(symbol, called)| {
@@ -154,15 +150,8 @@ fn extern_types(btf: &Btf) -> BTreeMap<&str, (TypeId, bool)> {
     let mut types = BTreeMap::new();
     for (id, ty) in btf.types() {
         let found = match ty {
-            Type::Func {
-                linkage: Linkage::Extern,
-                ..
-            } => (id, true),
-            Type::Var {
-                target,
-                linkage: Linkage::Extern,
-                ..
-            } => (*target, false),
+            Type::Func { linkage: Linkage::Extern, .. } => (id, true),
+            Type::Var { target, linkage: Linkage::Extern, .. } => (*target, false),
             _ => continue,
         };
         types.entry(btf.name(id)).or_insert(found);
@@ -177,19 +166,13 @@ pub(crate) fn relocations(
     filled: &[Filled],
 ) -> Vec<Relocation> {
     let name = |section: usize| {
-        elf.sections()
-            .get(section)
-            .map_or_else(|| "".into(), |s| Arc::clone(&s.name))
+        elf.sections().get(section).map_or_else(|| "".into(), |s| Arc::clone(&s.name))
     };
     let symbol = |number: usize| {
-        elf.symbols()
-            .get(number)
-            .map_or_else(|| "".into(), |symbol| elf.symbol_name(symbol))
+        elf.symbols().get(number).map_or_else(|| "".into(), |symbol| elf.symbol_name(symbol))
     };
     let function = |number: usize| {
-        code.functions()
-            .get(number)
-            .map_or_else(|| "".into(), |f| Arc::clone(&f.name))
+        code.functions().get(number).map_or_else(|| "".into(), |f| Arc::clone(&f.name))
     };
     let mut all: Vec<Relocation> = relocs
         .iter()

@@ -57,10 +57,7 @@ impl Object {
         }
         code.mark_programs(&elf, &called);
         let filled = fill(&elf, &code, &mut maps)?;
-        let core = btf
-            .as_ref()
-            .map(|btf| CoreRelocs::collect(btf, &ext))
-            .unwrap_or_default();
+        let core = btf.as_ref().map(|btf| CoreRelocs::collect(btf, &ext)).unwrap_or_default();
         let types = btf.as_ref().map(|btf| (btf, &ext));
         let mut linker = Linker::new(&elf, &code, &relocs, &core, &maps, types);
         let mut programs = Vec::new();
@@ -70,10 +67,7 @@ impl Object {
             }
         }
         for program in &mut programs {
-            program.problem = program
-                .problem
-                .take()
-                .map(|problem| problem.in_object(name));
+            program.problem = program.problem.take().map(|problem| problem.in_object(name));
             for problem in &mut program.unset {
                 *problem = problem.clone().in_object(name);
             }
@@ -149,9 +143,7 @@ impl Object {
     /// The global variables with the index of their map, by map and offset.
     pub fn globals(&self) -> impl Iterator<Item = (usize, &Variable)> {
         self.maps.iter().enumerate().flat_map(|(map, decl)| {
-            decl.data
-                .iter()
-                .flat_map(move |data| data.vars.iter().map(move |var| (map, var)))
+            decl.data.iter().flat_map(move |data| data.vars.iter().map(move |var| (map, var)))
         })
     }
 
@@ -164,11 +156,7 @@ impl Object {
         let Some(decl) = self.maps.iter_mut().find(|decl| decl.def.name == name) else {
             let have = list(self.maps.iter().map(|decl| decl.def.name.as_str()));
             let site = Site::default();
-            let error = LoadError::NoMap {
-                site,
-                name: name.into(),
-                have,
-            };
+            let error = LoadError::NoMap { site, name: name.into(), have };
             return Err(error.in_object(&self.name));
         };
         decl.def.max_entries = max_entries;
@@ -183,9 +171,7 @@ impl Object {
     /// [`LoadError::NoGlobal`] and [`LoadError::AmbiguousGlobal`], whose help lists
     /// the variables there are, and [`LoadError::GlobalSize`].
     pub fn set_global(&mut self, name: &str, bytes: &[u8]) -> Result<(), LoadError> {
-        let (map, var) = self
-            .find_global(name)
-            .map_err(|e| e.in_object(&self.name))?;
+        let (map, var) = self.find_global(name).map_err(|e| e.in_object(&self.name))?;
         let var = var.clone();
         let Some(decl) = self.maps.get_mut(map) else {
             return Ok(());
@@ -231,9 +217,7 @@ impl Object {
         let matches = |(map, var): &(usize, &Variable)| {
             let section = self.maps.get(*map).map_or("", |decl| &decl.section);
             var.name == name
-                || name
-                    .split_once(':')
-                    .is_some_and(|(s, n)| s == section && n == var.name)
+                || name.split_once(':').is_some_and(|(s, n)| s == section && n == var.name)
         };
         let mut found = self.globals().filter(matches);
         match (found.next(), found.next()) {
@@ -274,10 +258,7 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> Box<str> {
 }
 
 fn read_btf(elf: &Elf<'_>) -> Result<(Option<Btf>, BtfExt), LoadError> {
-    let Some(section) = elf
-        .section(".BTF")
-        .filter(|section| !section.data.is_empty())
-    else {
+    let Some(section) = elf.section(".BTF").filter(|section| !section.data.is_empty()) else {
         return Ok((None, BtfExt::default()));
     };
     let btf = Btf::parse(section.data)?;
@@ -286,10 +267,7 @@ fn read_btf(elf: &Elf<'_>) -> Result<(Option<Btf>, BtfExt), LoadError> {
         let reason = "the byte order differs from that of the object".into();
         return Err(LoadError::Btf { site, reason });
     }
-    let ext = match elf
-        .section(".BTF.ext")
-        .filter(|section| !section.data.is_empty())
-    {
+    let ext = match elf.section(".BTF.ext").filter(|section| !section.data.is_empty()) {
         Some(section) => BtfExt::parse(section.data, &btf)?,
         None => BtfExt::default(),
     };

@@ -18,13 +18,9 @@ use skep_vm::isa::Insn;
 
 use crate::code::{Code, SLOT};
 use crate::elf::{Bind, Elf, Home, Reloc, Symbol, SymbolKind, reloc_name};
+use crate::encoding::{CALL, LDDW};
 use crate::error::{KCONFIG, LoadError, Site};
 use crate::maps::{MapIndex, Maps, Role, role};
-
-/// Opcode byte of a 64-bit immediate load, the first of two slots.
-pub(crate) const LDDW: u8 = 0x18;
-/// Opcode byte of a call.
-pub(crate) const CALL: u8 = 0x85;
 
 /// What a relocated instruction refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +53,7 @@ impl CodeReloc {
         let problem = self.target.as_ref().err()?;
         let site = Site::at(section, self.offset);
         let symbol = elf.symbols().get(self.symbol);
-        let symbol = symbol
-            .map(|symbol| Box::from(&*elf.symbol_name(symbol)))
-            .unwrap_or_default();
+        let symbol = symbol.map(|symbol| Box::from(&*elf.symbol_name(symbol))).unwrap_or_default();
         Some(match problem {
             Problem::Undefined(what) => LoadError::Undefined { site, what, symbol },
             other => LoadError::Relocation {
@@ -79,27 +73,16 @@ pub(crate) struct CodeRelocs(BTreeMap<usize, Vec<CodeReloc>>);
 impl CodeRelocs {
     pub(crate) fn resolve(elf: &Elf<'_>, code: &Code, maps: &Maps) -> Self {
         let index = maps.index();
-        let questions = index
-            .kconfig
-            .and_then(|map| maps.decls.get(map)?.data.as_ref());
+        let questions = index.kconfig.and_then(|map| maps.decls.get(map)?.data.as_ref());
         let questions = questions.iter().flat_map(|data| &data.vars);
-        let questions = questions
-            .map(|var| (var.name.as_str(), var.offset))
-            .collect();
-        let resolver = Resolver {
-            elf,
-            code,
-            questions,
-            index,
-            gcc: elf.is_gcc(),
-        };
+        let questions = questions.map(|var| (var.name.as_str(), var.offset)).collect();
+        let resolver = Resolver { elf, code, questions, index, gcc: elf.is_gcc() };
         let mut all = BTreeMap::new();
         for (number, section) in elf.sections().iter().enumerate() {
             if section.is_code() {
                 let relocs = section.relocs.iter();
-                let mut relocs: Vec<_> = relocs
-                    .filter_map(|reloc| resolver.resolve(number, reloc))
-                    .collect();
+                let mut relocs: Vec<_> =
+                    relocs.filter_map(|reloc| resolver.resolve(number, reloc)).collect();
                 // An instruction has room for one reference.
                 relocs.dedup_by_key(|reloc| reloc.slot);
                 all.insert(number, relocs);
@@ -118,9 +101,7 @@ impl CodeRelocs {
 
     /// All of them with their section.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &CodeReloc)> {
-        self.0
-            .iter()
-            .flat_map(|(&section, relocs)| relocs.iter().map(move |r| (section, r)))
+        self.0.iter().flat_map(|(&section, relocs)| relocs.iter().map(move |r| (section, r)))
     }
 }
 
@@ -159,11 +140,7 @@ impl Resolver<'_> {
         let insn = insn
             .filter(|_| reloc.offset.is_multiple_of(SLOT))
             .ok_or("its place is not an instruction")?;
-        let symbol = self
-            .elf
-            .symbols()
-            .get(reloc.symbol)
-            .ok_or("the symbol is missing")?;
+        let symbol = self.elf.symbols().get(reloc.symbol).ok_or("the symbol is missing")?;
         let by_section = symbol.kind == SymbolKind::Section;
         match (insn.code, symbol.place) {
             (CALL, Home::Section(home)) => {
@@ -171,9 +148,7 @@ impl Resolver<'_> {
                     true => (i64::from(insn.imm) + 1) * SLOT.cast_signed(),
                     false => 0,
                 };
-                let offset = symbol
-                    .value
-                    .wrapping_add_signed(addend.wrapping_add(reloc.addend));
+                let offset = symbol.value.wrapping_add_signed(addend.wrapping_add(reloc.addend));
                 self.function(home, offset)
             }
             (CALL, Home::Undefined) => match symbol.bind {
@@ -204,11 +179,7 @@ impl Resolver<'_> {
         if symbol.kind == SymbolKind::Section {
             return imm;
         }
-        let role = self
-            .elf
-            .sections()
-            .get(home)
-            .map(|section| role(&section.name));
+        let role = self.elf.sections().get(home).map(|section| role(&section.name));
         if matches!(role, Some(Role::Maps | Role::LegacyMaps)) {
             return 0;
         }
@@ -228,25 +199,15 @@ impl Resolver<'_> {
 
     /// What stands at a byte of a section.
     fn address(&self, home: usize, offset: u64) -> Result<Target, Problem> {
-        let section = self
-            .elf
-            .sections()
-            .get(home)
-            .ok_or("the section is missing")?;
+        let section = self.elf.sections().get(home).ok_or("the section is missing")?;
         if section.is_code() {
             return self.function(home, offset);
         }
         if let Some(map) = self.index.data(home) {
             // One past the end is a valid address in C.
-            return match u32::try_from(offset)
-                .ok()
-                .filter(|_| offset <= section.size)
-            {
+            return match u32::try_from(offset).ok().filter(|_| offset <= section.size) {
                 Some(offset) => Ok(Target::Value { map, offset }),
-                None => Err(Problem::OutsideData {
-                    section: home,
-                    offset,
-                }),
+                None => Err(Problem::OutsideData { section: home, offset }),
             };
         }
         match role(&section.name) {
@@ -254,10 +215,7 @@ impl Resolver<'_> {
                 .index
                 .definition(home, offset)
                 .map(Target::Map)
-                .ok_or(Problem::NoMap {
-                    section: home,
-                    offset,
-                }),
+                .ok_or(Problem::NoMap { section: home, offset }),
             _ if section.name.starts_with(".addr_space.") => {
                 Err("variables in arenas are not supported yet".into())
             }
@@ -267,11 +225,7 @@ impl Resolver<'_> {
 
     /// An undefined variable: a question to the kernel, or a kernel symbol.
     fn variable(&self, number: usize) -> Result<Target, Problem> {
-        let symbol = self
-            .elf
-            .symbols()
-            .get(number)
-            .ok_or("the symbol is missing")?;
+        let symbol = self.elf.symbols().get(number).ok_or("the symbol is missing")?;
         if let (Some(map), Some(&offset)) = (self.index.kconfig, self.questions.get(&*symbol.name))
         {
             return Ok(Target::Value { map, offset });
@@ -315,10 +269,7 @@ impl Problem {
                 format!("offset {offset:#x} is outside section `{}`", name(section))
             }
             Self::NotData { section } => {
-                format!(
-                    "section `{}` holds neither code, maps nor variables",
-                    name(section)
-                )
+                format!("section `{}` holds neither code, maps nor variables", name(section))
             }
         }
     }

@@ -21,16 +21,9 @@ fn goblin_sees_the_same_sections_symbols_and_relocations() {
 }
 
 fn same_sections(name: &str, bytes: &[u8], ours: &Elf<'_>, theirs: &Goblin<'_>) -> usize {
-    assert_eq!(
-        ours.sections().len(),
-        theirs.section_headers.len(),
-        "{name}"
-    );
+    assert_eq!(ours.sections().len(), theirs.section_headers.len(), "{name}");
     for (ours, theirs_header) in ours.sections().iter().zip(&theirs.section_headers) {
-        let their_name = theirs
-            .shdr_strtab
-            .get_at(theirs_header.sh_name)
-            .unwrap_or_default();
+        let their_name = theirs.shdr_strtab.get_at(theirs_header.sh_name).unwrap_or_default();
         assert_eq!(&*ours.name, their_name, "{name}");
         let context = format!("{name} section {their_name}");
         assert_eq!(ours.kind, theirs_header.sh_type, "{context}");
@@ -38,9 +31,7 @@ fn same_sections(name: &str, bytes: &[u8], ours: &Elf<'_>, theirs: &Goblin<'_>) 
         assert_eq!(ours.size, theirs_header.sh_size, "{context}");
         let data = match theirs_header.sh_type {
             0 | SHT_NOBITS => &[][..],
-            _ => theirs_header
-                .file_range()
-                .map_or(&[][..], |range| &bytes[range]),
+            _ => theirs_header.file_range().map_or(&[][..], |range| &bytes[range]),
         };
         assert_eq!(ours.data, data, "{context}");
     }
@@ -50,10 +41,7 @@ fn same_sections(name: &str, bytes: &[u8], ours: &Elf<'_>, theirs: &Goblin<'_>) 
 fn same_symbols(name: &str, ours: &Elf<'_>, theirs: &Goblin<'_>) -> usize {
     assert_eq!(ours.symbols().len(), theirs.syms.len(), "{name}");
     for (ours, theirs_symbol) in ours.symbols().iter().zip(theirs.syms.iter()) {
-        let their_name = theirs
-            .strtab
-            .get_at(theirs_symbol.st_name)
-            .unwrap_or_default();
+        let their_name = theirs.strtab.get_at(theirs_symbol.st_name).unwrap_or_default();
         assert_eq!(&*ours.name, their_name, "{name}");
         let context = format!("{name} symbol {their_name}");
         assert_eq!(ours.value, theirs_symbol.st_value, "{context}");
@@ -98,12 +86,7 @@ fn same_relocs(name: &str, ours: &Elf<'_>, theirs: &Goblin<'_>) -> usize {
         for (table, relocs) in &theirs.shdr_relocs {
             if theirs.section_headers[*table].sh_info as usize == number {
                 expected.extend(relocs.iter().map(|reloc| {
-                    (
-                        reloc.r_offset,
-                        reloc.r_sym,
-                        reloc.r_type,
-                        reloc.r_addend.unwrap_or(0),
-                    )
+                    (reloc.r_offset, reloc.r_sym, reloc.r_type, reloc.r_addend.unwrap_or(0))
                 }));
             }
         }

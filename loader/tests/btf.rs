@@ -17,16 +17,8 @@ fn object_btf(name: &str) -> std::sync::Arc<Btf> {
 fn layout(btf: &Btf) -> String {
     let (id, _) = btf.by_name("everything").next().unwrap();
     let members = btf.view(id).members().map(|member| {
-        let bits = member
-            .bits
-            .map(|bits| format!(" : {bits}"))
-            .unwrap_or_default();
-        format!(
-            "{:4} {} {}{bits}",
-            member.bit_offset,
-            member.view.c_name(),
-            member.name
-        )
+        let bits = member.bits.map(|bits| format!(" : {bits}")).unwrap_or_default();
+        format!("{:4} {} {}{bits}", member.bit_offset, member.view.c_name(), member.name)
     });
     members.collect::<Vec<_>>().join("\n")
 }
@@ -91,19 +83,12 @@ fn bitfields_are_read_by_bits() {
 fn types_are_spelled_as_in_c() {
     let btf = object_btf("types.o");
     let (id, _) = btf.by_name("node").next().unwrap();
-    let names: Vec<_> = btf
-        .view(id)
-        .members()
-        .map(|member| member.view.c_name())
-        .collect();
+    let names: Vec<_> = btf.view(id).members().map(|member| member.view.c_name()).collect();
     assert_eq!(names, ["struct node *", "callback_t"]);
     let (_, callback) = btf.by_name("callback_t").next().unwrap();
     assert_eq!(btf.c_name(callback.alias_of().unwrap()), "int (*)()");
     assert_eq!(btf.c_name(TypeId::VOID), "void");
-    let tags: Vec<_> = btf
-        .types()
-        .filter(|(_, ty)| matches!(ty, Type::DeclTag { .. }))
-        .collect();
+    let tags: Vec<_> = btf.types().filter(|(_, ty)| matches!(ty, Type::DeclTag { .. })).collect();
     assert_eq!(btf.str(tags[0].1.name()), "comment:tag");
 }
 
@@ -116,11 +101,7 @@ fn every_kind_is_read() {
         };
         for (_, ty) in object.btf().iter().flat_map(|btf| btf.types()) {
             let debug = format!("{ty:?}");
-            let kind = debug
-                .split(|c: char| !c.is_alphanumeric())
-                .next()
-                .unwrap()
-                .to_owned();
+            let kind = debug.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
             kinds.insert(match ty {
                 Type::Enum(e) if e.wide => "Enum64".to_owned(),
                 _ => kind,
@@ -209,10 +190,7 @@ fn deep_nesting_is_refused_without_deep_recursion() {
     for inner in 1..100_000 {
         btf.add(4, "s", 1, 4, &[name, inner, 0]);
     }
-    assert_eq!(
-        refused(&btf),
-        ".BTF+0x628: malformed BTF: type 66: it nests deeper than 64 levels"
-    );
+    assert_eq!(refused(&btf), ".BTF+0x628: malformed BTF: type 66: it nests deeper than 64 levels");
     let mut btf = make::Btf::new();
     btf.add(1, "int", 0, 4, &[32]);
     for inner in 1..100_000 {
@@ -233,14 +211,7 @@ fn tables_that_lead_nowhere_are_refused() {
         btf.build()
     };
     assert!(Btf::parse(&good).is_ok());
-    for (at, word) in [
-        (0, 0),
-        (4, 8),
-        (8, 0x7fff_fff0),
-        (12, u32::MAX),
-        (16, 3),
-        (20, 0),
-    ] {
+    for (at, word) in [(0, 0), (4, 8), (8, 0x7fff_fff0), (12, u32::MAX), (16, 3), (20, 0)] {
         let mut bytes = good.clone();
         bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(word));
         texts.push(Btf::parse(&bytes).unwrap_err().to_string());
@@ -278,10 +249,7 @@ fn names_that_are_too_long_or_overlap_too_much_are_refused() {
     let mut btf = make::Btf::new();
     let start = btf.name(&"n".repeat(5000));
     btf.raw(start, 7 << 24, 0, &[]);
-    assert_eq!(
-        refused(&btf),
-        ".BTF+0x18: malformed BTF: a name is longer than 4096 bytes"
-    );
+    assert_eq!(refused(&btf), ".BTF+0x18: malformed BTF: a name is longer than 4096 bytes");
 }
 
 #[test]
@@ -294,10 +262,7 @@ fn arrays_of_arrays_do_not_overflow_their_size() {
     let btf = Btf::parse(&btf.build()).unwrap();
     assert_eq!(btf.size_of(TypeId(2)), Some(4 * u64::from(u32::MAX)));
     assert_eq!(btf.size_of(TypeId(6)), None);
-    assert!(matches!(
-        btf.view(TypeId(6)).shape(),
-        Shape::Array { len: u32::MAX, .. }
-    ));
+    assert!(matches!(btf.view(TypeId(6)).shape(), Shape::Array { len: u32::MAX, .. }));
 }
 
 /// A `.BTF.ext` with a header of `len` bytes and a table of one line whose records
@@ -337,21 +302,14 @@ fn tables_of_btf_ext_that_lead_nowhere_are_refused() {
     btf.name("tc");
     let btf = Btf::parse(&btf.build()).unwrap();
     let good = ext(24, 16);
-    let texts: Vec<String> = [
-        (4, 8),
-        (16, 1000),
-        (20, 0x7fff_ffff),
-        (24, 4),
-        (28, 99),
-        (32, u32::MAX),
-        (40, 77),
-    ]
-    .into_iter()
-    .map(|(at, word)| {
-        let mut bytes = good.clone();
-        bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(word));
-        BtfExt::parse(&bytes, &btf).unwrap_err().to_string()
-    })
-    .collect();
+    let texts: Vec<String> =
+        [(4, 8), (16, 1000), (20, 0x7fff_ffff), (24, 4), (28, 99), (32, u32::MAX), (40, 77)]
+            .into_iter()
+            .map(|(at, word)| {
+                let mut bytes = good.clone();
+                bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(word));
+                BtfExt::parse(&bytes, &btf).unwrap_err().to_string()
+            })
+            .collect();
     insta::assert_snapshot!(texts.join("\n"));
 }

@@ -1,9 +1,6 @@
 //! What may be changed between parsing and loading.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot read its object fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its object fails")]
 
 mod common;
 
@@ -18,11 +15,7 @@ fn text(error: &LoadError) -> String {
 }
 
 fn bytes_of<'a>(object: &'a Object, section: &str) -> &'a [u8] {
-    let map = object
-        .maps()
-        .iter()
-        .find(|map| map.def.name == section)
-        .unwrap();
+    let map = object.maps().iter().find(|map| map.def.name == section).unwrap();
     &map.data.as_ref().unwrap().bytes
 }
 
@@ -36,9 +29,7 @@ fn a_variable_of_each_section_can_be_set() {
     assert_eq!(bytes_of(&object, ".data.tuned"), 98u32.to_le_bytes());
     assert_eq!(bytes_of(&object, ".bss")[8..], 97u64.to_le_bytes());
     assert_eq!(bytes_of(&object, ".bss")[..8], [0; 8]);
-    object
-        .set_global(".bss:quiet", &1u32.to_le_bytes())
-        .unwrap();
+    object.set_global(".bss:quiet", &1u32.to_le_bytes()).unwrap();
     assert_eq!(bytes_of(&object, ".bss")[..4], 1u32.to_le_bytes());
 }
 
@@ -78,30 +69,14 @@ fn a_name_that_several_variables_have_must_say_its_section() {
 fn a_configuration_value_that_is_given_unblocks_its_program() {
     let mut object = object("externs.o");
     let blocked = |object: &Object| {
-        let programs = object
-            .programs()
-            .iter()
-            .filter(|program| program.problem.is_some());
-        programs
-            .map(|program| program.name.to_string())
-            .collect::<Vec<_>>()
+        let programs = object.programs().iter().filter(|program| program.problem.is_some());
+        programs.map(|program| program.name.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        blocked(&object),
-        ["strong_function", "strong_variable", "elsewhere", "hertz"]
-    );
-    object
-        .set_global("CONFIG_HZ", &250u32.to_le_bytes())
-        .unwrap();
-    assert_eq!(
-        blocked(&object),
-        ["strong_function", "strong_variable", "elsewhere"]
-    );
+    assert_eq!(blocked(&object), ["strong_function", "strong_variable", "elsewhere", "hertz"]);
+    object.set_global("CONFIG_HZ", &250u32.to_le_bytes()).unwrap();
+    assert_eq!(blocked(&object), ["strong_function", "strong_variable", "elsewhere"]);
     // 6.12.0, the kernel whose behaviour this is.
-    assert_eq!(
-        bytes_of(&object, ".kconfig")[8..12],
-        0x0006_0c00u32.to_le_bytes()
-    );
+    assert_eq!(bytes_of(&object, ".kconfig")[8..12], 0x0006_0c00u32.to_le_bytes());
 }
 
 #[test]
@@ -109,15 +84,8 @@ fn entries_are_set_by_name_and_rings_rounded() {
     let mut object = object("maps.o");
     object.set_max_entries("sized", 77).unwrap();
     object.set_max_entries("ring", 9000).unwrap();
-    let entries = |name: &str| {
-        object
-            .maps()
-            .iter()
-            .find(|map| map.def.name == name)
-            .unwrap()
-            .def
-            .max_entries
-    };
+    let entries =
+        |name: &str| object.maps().iter().find(|map| map.def.name == name).unwrap().def.max_entries;
     assert_eq!((entries("sized"), entries("ring")), (77, 16384));
     let error = object.set_max_entries("size", 1).unwrap_err();
     insta::assert_snapshot!(text(&error));

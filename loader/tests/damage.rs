@@ -25,10 +25,8 @@ fn read(bytes: &[u8]) -> bool {
                     }
                 }
             }
-            let globals: Vec<_> = object
-                .globals()
-                .map(|(_, var)| (var.name.clone(), var.size))
-                .collect();
+            let globals: Vec<_> =
+                object.globals().map(|(_, var)| (var.name.clone(), var.size)).collect();
             for (name, size) in globals.iter().filter(|(_, size)| *size < 4096) {
                 // Two may share a name.
                 let _ = object.set_global(name, &vec![1; *size as usize]);
@@ -74,11 +72,7 @@ fn damaged_objects_are_read_or_refused() {
     for (name, original) in common::objects() {
         // The debug sections are most of a file and all of it is skipped: damage
         // what is read, so cut the rest off where it can be.
-        let rounds = if original.len() > 100_000 {
-            ROUNDS / 10
-        } else {
-            ROUNDS
-        };
+        let rounds = if original.len() > 100_000 { ROUNDS / 10 } else { ROUNDS };
         for _ in 0..rounds {
             let mut bytes = original.clone();
             damage(&mut bytes, &mut random);
@@ -89,10 +83,7 @@ fn damaged_objects_are_read_or_refused() {
         }
         assert!(Elf::parse(&original).is_ok(), "{name}");
     }
-    println!(
-        "{total} damaged objects: {accepted} read, {} refused",
-        total - accepted
-    );
+    println!("{total} damaged objects: {accepted} read, {} refused", total - accepted);
     assert!(accepted > total / 10 && accepted < total);
 }
 
@@ -100,10 +91,7 @@ fn damaged_objects_are_read_or_refused() {
 fn objects_cut_off_anywhere_are_refused_or_read() {
     for (_, bytes) in common::objects() {
         let step = bytes.len() / 500 + 1;
-        for len in (0..bytes.len())
-            .step_by(step)
-            .chain(0..bytes.len().min(200))
-        {
+        for len in (0..bytes.len()).step_by(step).chain(0..bytes.len().min(200)) {
             read(&bytes[..len]);
         }
     }

@@ -1,10 +1,7 @@
 //! What no compiler at hand writes: objects of old compilers, of gcc, and hostile
 //! ones.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot make its object fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its object fails")]
 
 mod common;
 
@@ -18,18 +15,12 @@ fn parse(elf: &Elf) -> Object {
 }
 
 fn refused(elf: &Elf) -> String {
-    Object::parse("made.o", &elf.build())
-        .unwrap_err()
-        .to_string()
+    Object::parse("made.o", &elf.build()).unwrap_err().to_string()
 }
 
 /// Slot, `src` and `imm` of the calls and 64-bit loads of a program.
 fn references(object: &Object, program: &str) -> Vec<(usize, u8, i32)> {
-    let program = object
-        .programs()
-        .iter()
-        .find(|found| &*found.name == program)
-        .unwrap();
+    let program = object.programs().iter().find(|found| &*found.name == program).unwrap();
     assert_eq!(program.problem, None);
     let insns = program.insns.iter().enumerate();
     insns
@@ -93,11 +84,7 @@ fn old_compilers_gave_functions_neither_type_nor_size() {
     let map = elf.symbol("map", GLOBAL, NOTYPE, (maps, 0, 0));
     elf.reloc(xdp, 0, map, 0);
     let object = parse(&elf);
-    let names: Vec<_> = object
-        .programs()
-        .iter()
-        .map(|program| &*program.name)
-        .collect();
+    let names: Vec<_> = object.programs().iter().map(|program| &*program.name).collect();
     assert_eq!(names, ["first", "second"]);
     assert_eq!(object.programs()[0].insns.len(), 3);
     assert_eq!(references(&object, "first"), [(0, 5, 0)]);
@@ -108,13 +95,7 @@ fn old_compilers_gave_functions_neither_type_nor_size() {
 fn legacy_definitions_without_sizes_reach_to_the_next_one() {
     let mut elf = Elf::new();
     let words: Vec<u32> = vec![12, 4, 4, 3, 0, 1, 0, 2, 4, 8, 5, 0, 0, 0];
-    let maps = elf.data(
-        "maps",
-        &words
-            .iter()
-            .flat_map(|w| w.to_le_bytes())
-            .collect::<Vec<_>>(),
-    );
+    let maps = elf.data("maps", &words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>());
     elf.symbol("outer", GLOBAL, NOTYPE, (maps, 0, 0));
     elf.symbol("inner", GLOBAL, NOTYPE, (maps, 28, 0));
     let object = parse(&elf);
@@ -144,46 +125,31 @@ fn legacy_definitions_must_be_whole_and_mean_something() {
 #[test]
 fn the_section_of_iproute2_says_which_slot_a_program_goes_to() {
     let mut elf = Elf::new();
-    let words = [3u32, 4, 4, 8, 0, 2, 0, 0, 0]
-        .map(u32::to_le_bytes)
-        .concat();
+    let words = [3u32, 4, 4, 8, 0, 2, 0, 0, 0].map(u32::to_le_bytes).concat();
     let maps = elf.data("maps", &words);
     elf.symbol("jumps", GLOBAL, OBJECT, (maps, 0, 36));
     let code = elf.code("2/5", &[ZERO, EXIT]);
     elf.symbol("tail", GLOBAL, FUNC, (code, 0, 16));
     let object = parse(&elf);
-    assert_eq!(
-        object.maps()[0].values,
-        [(5, Init::Program("tail".to_owned()))]
-    );
+    assert_eq!(object.maps()[0].values, [(5, Init::Program("tail".to_owned()))]);
 }
 
 #[test]
 fn a_static_function_of_a_program_section_is_a_program_unless_called() {
     let mut elf = Elf::new();
-    let code = elf.code(
-        "tc",
-        &[insn(0x85, 0, 1, 0, 1), EXIT, ZERO, EXIT, ZERO, EXIT],
-    );
+    let code = elf.code("tc", &[insn(0x85, 0, 1, 0, 1), EXIT, ZERO, EXIT, ZERO, EXIT]);
     elf.symbol("entry", GLOBAL, FUNC, (code, 0, 16));
     elf.symbol("called", LOCAL, FUNC, (code, 16, 16));
     elf.symbol("tail", LOCAL, FUNC, (code, 32, 16));
     let object = parse(&elf);
-    let names: Vec<_> = object
-        .programs()
-        .iter()
-        .map(|program| &*program.name)
-        .collect();
+    let names: Vec<_> = object.programs().iter().map(|program| &*program.name).collect();
     assert_eq!(names, ["entry", "tail"]);
 }
 
 #[test]
 fn recursion_links_each_function_once() {
     let mut elf = Elf::new();
-    let code = elf.code(
-        "tc",
-        &[insn(0x85, 0, 1, 0, 1), EXIT, insn(0x85, 0, 1, 0, -1), EXIT],
-    );
+    let code = elf.code("tc", &[insn(0x85, 0, 1, 0, 1), EXIT, insn(0x85, 0, 1, 0, -1), EXIT]);
     elf.symbol("entry", GLOBAL, FUNC, (code, 0, 16));
     elf.symbol("again", LOCAL, FUNC, (code, 16, 16));
     let object = parse(&elf);
@@ -200,10 +166,7 @@ fn a_weak_function_that_is_not_there_is_poisoned_with_its_index() {
     elf.reloc(code, 0, weak, 10);
     elf.reloc(code, 8, weak, 1);
     let object = parse(&elf);
-    assert_eq!(
-        references(&object, "entry"),
-        [(0, 0, POISON_CALL + 1), (1, 0, 0)]
-    );
+    assert_eq!(references(&object, "entry"), [(0, 0, POISON_CALL + 1), (1, 0, 0)]);
     assert_eq!(&*object.externs()[1].name, "weak");
 }
 
@@ -245,11 +208,7 @@ fn what_cannot_be_relocated_names_section_symbol_and_cause() {
     let common = elf.symbol("common", GLOBAL, OBJECT, (0xfff2, 8, 8));
     let mut problems = Vec::new();
     let targets = [beyond, feature, in_arena, middle, strong, absolute, common];
-    for (offset, symbol) in targets
-        .map(|symbol| (0, symbol))
-        .into_iter()
-        .chain([(16, feature)])
-    {
+    for (offset, symbol) in targets.map(|symbol| (0, symbol)).into_iter().chain([(16, feature)]) {
         elf.reloc(code, offset, symbol, 1);
         let object = parse(&elf);
         problems.push(object.programs()[0].problem.as_ref().unwrap().to_string());
@@ -330,11 +289,7 @@ fn programs_that_share_large_functions_do_not_multiply_them() {
     }
     let object = parse(&elf);
     assert_eq!(object.programs().len(), 2000);
-    let held: usize = object
-        .programs()
-        .iter()
-        .map(|program| program.insns.len())
-        .sum();
+    let held: usize = object.programs().iter().map(|program| program.insns.len()).sum();
     assert!(held <= 4 << 20, "{held} slots");
     let last = object.programs().last().unwrap().problem.as_ref().unwrap();
     assert_eq!(
@@ -380,13 +335,7 @@ fn special_fields_are_found_without_walking_every_path() {
             let size = 1u32 << level;
             let names = [btf.name("a"), btf.name("b")];
             let second = size * 4;
-            last = btf.add(
-                4,
-                "s",
-                2,
-                size,
-                &[names[0], last, 0, names[1], last, second],
-            );
+            last = btf.add(4, "s", 2, size, &[names[0], last, 0, names[1], last, second]);
         }
         last
     });

@@ -3,10 +3,7 @@
 //! The tests have no clock. An algorithm that takes quadratic time on one of these
 //! takes minutes, which nobody overlooks.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot make its object fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot make its object fails")]
 
 mod common;
 
@@ -29,10 +26,7 @@ fn functions_that_overlap() {
         elf.symbol("f", GLOBAL, FUNC, (tc, at * 16, size - at * 16));
     }
     let error = parse(&elf).unwrap_err();
-    assert_eq!(
-        error,
-        "hostile.o: tc+0x0: function `f` overlaps the one after it"
-    );
+    assert_eq!(error, "hostile.o: tc+0x0: function `f` overlaps the one after it");
 }
 
 #[test]
@@ -54,12 +48,7 @@ fn a_chain_of_calls_as_long_as_the_object() {
     let mut elf = Elf::new();
     let tc = elf.code("tc", &[call(1), EXIT].repeat(MANY));
     for at in 0..MANY as u64 {
-        elf.symbol(
-            "f",
-            if at == 0 { GLOBAL } else { LOCAL },
-            FUNC,
-            (tc, at * 16, 16),
-        );
+        elf.symbol("f", if at == 0 { GLOBAL } else { LOCAL }, FUNC, (tc, at * 16, 16));
     }
     let object = parse(&elf).unwrap();
     assert_eq!(object.programs().len(), 1);
@@ -67,10 +56,7 @@ fn a_chain_of_calls_as_long_as_the_object() {
     let problem = object.programs()[0].problem.as_ref().unwrap().to_string();
     assert_eq!(
         problem,
-        format!(
-            "hostile.o: tc+{:#x}: the call leads to no function",
-            (MANY - 1) * 16
-        )
+        format!("hostile.o: tc+{:#x}: the call leads to no function", (MANY - 1) * 16)
     );
 }
 
@@ -97,9 +83,7 @@ fn undefined_symbols_and_types_of_one_name() {
 fn data_sections_of_one_name() {
     let mut btf = Btf::new();
     let int = btf.add(1, "int", 0, 4, &[32]);
-    let words: Vec<u32> = (0..MANY)
-        .flat_map(|_| [btf.add(14, "v", 0, int, &[1]), 0, 4])
-        .collect();
+    let words: Vec<u32> = (0..MANY).flat_map(|_| [btf.add(14, "v", 0, int, &[1]), 0, 4]).collect();
     btf.add(15, ".data", u32::try_from(MANY).unwrap(), 0, &words);
     let mut elf = Elf::new();
     elf.meta(".BTF", &btf.build());
@@ -111,10 +95,7 @@ fn data_sections_of_one_name() {
     for _ in 0..4000 {
         elf.data(".data", &[0; 16]);
     }
-    assert_eq!(
-        parse(&elf).unwrap_err(),
-        "hostile.o: .data: more than 4096 maps in the object"
-    );
+    assert_eq!(parse(&elf).unwrap_err(), "hostile.o: .data: more than 4096 maps in the object");
 }
 
 #[test]
@@ -128,20 +109,14 @@ fn lines_and_sections_of_btf_ext_without_end() {
         .collect();
     let with = |table: &[u32]| {
         let mut ext = vec![0x9f, 0xeb, 1, 0];
-        for word in [24, 0, 0, 0, u32::try_from(table.len() * 4).unwrap()]
-            .iter()
-            .chain(table)
-        {
+        for word in [24, 0, 0, 0, u32::try_from(table.len() * 4).unwrap()].iter().chain(table) {
             ext.extend(word.to_le_bytes());
         }
         let mut elf = Elf::new();
         elf.meta(".BTF", &btf.build());
         elf.meta(".BTF.ext", &ext);
         // Every program shares the function that has all the lines.
-        let tc = elf.code(
-            "tc",
-            &[&[ZERO, EXIT][..], &[call(-1), EXIT].repeat(MANY / 10)].concat(),
-        );
+        let tc = elf.code("tc", &[&[ZERO, EXIT][..], &[call(-1), EXIT].repeat(MANY / 10)].concat());
         elf.symbol("shared", LOCAL, FUNC, (tc, 0, 16));
         let section = elf.symbol("", LOCAL, SECTION, (tc, 0, 0));
         for at in 1..=MANY as u64 / 10 {
@@ -151,18 +126,10 @@ fn lines_and_sections_of_btf_ext_without_end() {
         parse(&elf)
     };
     let object = with(&table).unwrap();
-    assert!(
-        object
-            .programs()
-            .iter()
-            .all(|program| program.lines.len() == 1)
-    );
+    assert!(object.programs().iter().all(|program| program.lines.len() == 1));
     let empty: Vec<u32> = [16].into_iter().chain([1, 0].repeat(MANY)).collect();
     let error = with(&empty).unwrap_err();
-    assert!(
-        error.ends_with("the table is about more than 4096 sections"),
-        "{error}"
-    );
+    assert!(error.ends_with("the table is about more than 4096 sections"), "{error}");
 }
 
 #[test]

@@ -131,11 +131,7 @@ impl BtfExt {
         if endian != btf.endian() {
             return Err(error(0, "the byte order differs from that of `.BTF`"));
         }
-        let word = |at| {
-            endian
-                .u32(bytes, at)
-                .ok_or_else(|| error(at, "truncated header"))
-        };
+        let word = |at| endian.u32(bytes, at).ok_or_else(|| error(at, "truncated header"));
         let header_len = word(4)?;
         if header_len < 24 {
             return Err(error(4, "the header is shorter than 24 bytes"));
@@ -143,21 +139,13 @@ impl BtfExt {
         let area = |at: usize| {
             let (offset, len) = (word(at)?, word(at + 4)?);
             let start = u64::from(header_len) + u64::from(offset);
-            let (start, end) = (
-                usize::try_from(start),
-                usize::try_from(start + u64::from(len)),
-            );
+            let (start, end) = (usize::try_from(start), usize::try_from(start + u64::from(len)));
             let (Ok(start), Ok(end)) = (start, end) else {
                 return Err(error(at, "the table leads out of the section"));
             };
             // An absent table may be said to start anywhere.
             match bytes.get(..end).filter(|_| len > 0) {
-                Some(bytes) => Ok(Some(Table {
-                    endian,
-                    btf,
-                    bytes,
-                    at: start,
-                })),
+                Some(bytes) => Ok(Some(Table { endian, btf, bytes, at: start })),
                 None if len == 0 => Ok(None),
                 None => Err(error(at, "the table leads out of the section")),
             }
@@ -165,10 +153,7 @@ impl BtfExt {
         let mut ext = Self::default();
         if let Some(table) = area(8)? {
             ext.funcs = table.sections(8, |t, at| {
-                Some(FuncInfo {
-                    offset: t.word(at)?,
-                    type_id: t.type_id(at + 4)?,
-                })
+                Some(FuncInfo { offset: t.word(at)?, type_id: t.type_id(at + 4)? })
             })?;
         }
         if let Some(table) = area(16)? {
@@ -201,10 +186,7 @@ impl BtfExt {
 }
 
 fn error(at: usize, reason: &str) -> LoadError {
-    LoadError::Btf {
-        site: Site::at(".BTF.ext", at as u64),
-        reason: reason.into(),
-    }
+    LoadError::Btf { site: Site::at(".BTF.ext", at as u64), reason: reason.into() }
 }
 
 /// One of the tables: a record size, then runs of records by section.
@@ -260,18 +242,12 @@ impl Table<'_> {
             at += 8;
             let end = count.checked_mul(size).and_then(|len| at.checked_add(len));
             let end = end.filter(|&end| end <= self.bytes.len()).ok_or_else(|| {
-                error(
-                    at - 4,
-                    &format!("its {count} records lead out of the table"),
-                )
+                error(at - 4, &format!("its {count} records lead out of the table"))
             })?;
             let records = (at..end).step_by(size).map(|at| {
                 read(self, at).ok_or_else(|| error(at, "names a string or type that is missing"))
             });
-            sections.push(ExtSection {
-                section,
-                records: records.collect::<Result<_, _>>()?,
-            });
+            sections.push(ExtSection { section, records: records.collect::<Result<_, _>>()? });
             at = end;
         }
         Ok(sections)

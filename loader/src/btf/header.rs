@@ -23,11 +23,7 @@ impl<'a> Header<'a> {
         if bytes.get(2) != Some(&1) {
             return Err(error(2, "not version 1"));
         }
-        let word = |at| {
-            endian
-                .u32(bytes, at)
-                .ok_or_else(|| error(at, "truncated header"))
-        };
+        let word = |at| endian.u32(bytes, at).ok_or_else(|| error(at, "truncated header"));
         let header_len = word(4)?;
         if header_len < 24 {
             return Err(error(4, "the header is shorter than 24 bytes"));
@@ -44,19 +40,11 @@ impl<'a> Header<'a> {
         let (types_at, types) = area(8, "types")?;
         let (strings_at, strings) = area(16, "strings")?;
         if strings.first() != Some(&0) || strings.last() != Some(&0) {
-            return Err(error(
-                strings_at,
-                "the strings do not start and end with a zero byte",
-            ));
+            return Err(error(strings_at, "the strings do not start and end with a zero byte"));
         }
         let strings = str::from_utf8(strings)
             .map_err(|e| error(strings_at + e.valid_up_to(), "the strings are not UTF-8"))?;
-        Ok(Self {
-            endian,
-            types,
-            types_at,
-            strings,
-        })
+        Ok(Self { endian, types, types_at, strings })
     }
 }
 
@@ -80,7 +68,5 @@ pub(super) fn ends(strings: &str) -> Vec<u32> {
 
 /// The byte order that makes the magic number right.
 pub(super) fn magic(bytes: &[u8]) -> Option<Endian> {
-    [Endian::Little, Endian::Big]
-        .into_iter()
-        .find(|endian| endian.u16(bytes, 0) == Some(MAGIC))
+    [Endian::Little, Endian::Big].into_iter().find(|endian| endian.u16(bytes, 0) == Some(MAGIC))
 }

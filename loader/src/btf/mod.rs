@@ -94,10 +94,7 @@ impl Btf {
 
     /// A string of `.BTF.ext`, if there is one at that offset.
     fn string_at(&self, offset: u32) -> Option<Str> {
-        self.strings
-            .get(offset as usize..)
-            .filter(|rest| !rest.is_empty())
-            .map(|_| Str(offset))
+        self.strings.get(offset as usize..).filter(|rest| !rest.is_empty()).map(|_| Str(offset))
     }
 
     /// The name of a type; empty when it has none.

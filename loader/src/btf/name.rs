@@ -51,11 +51,7 @@ impl Btf {
         }
         let base = self.base_name(at);
         let declarator = declarator.trim_end();
-        let space = if declarator.starts_with(['*', '(']) {
-            " "
-        } else {
-            ""
-        };
+        let space = if declarator.starts_with(['*', '(']) { " " } else { "" };
         format!("{qualifiers}{base}{space}{declarator}")
     }
 

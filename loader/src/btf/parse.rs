@@ -47,10 +47,7 @@ impl Btf {
         let error = |id: TypeId, reason: String| {
             let start = starts.get(id.0 as usize).copied().unwrap_or(0);
             let site = Site::at(".BTF", (header.types_at + start) as u64);
-            LoadError::Btf {
-                site,
-                reason: format!("type {}: {reason}", id.0).into(),
-            }
+            LoadError::Btf { site, reason: format!("type {}: {reason}", id.0).into() }
         };
         check::references(&types).map_err(|(id, reason)| error(id, reason))?;
         check::chains(&types).map_err(|(id, reason)| error(id, reason))?;
@@ -92,10 +89,7 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn error(&self, reason: &str) -> LoadError {
         let site = Site::at(".BTF", (self.base + self.start) as u64);
-        LoadError::Btf {
-            site,
-            reason: reason.into(),
-        }
+        LoadError::Btf { site, reason: reason.into() }
     }
 
     fn word(&mut self) -> Result<u32, LoadError> {
@@ -153,11 +147,7 @@ impl Parser<'_> {
             2 => Type::Ptr(target),
             3 => {
                 let (element, index, len) = (self.id()?, self.id()?, self.word()?);
-                Type::Array(Array {
-                    element,
-                    index,
-                    len,
-                })
+                Type::Array(Array { element, index, len })
             }
             4 => Type::Struct(self.composite(name, size, count, flag)?),
             5 => Type::Union(self.composite(name, size, count, flag)?),
@@ -167,28 +157,16 @@ impl Parser<'_> {
             9 => Type::Volatile(target),
             10 => Type::Const(target),
             11 => Type::Restrict(target),
-            12 => Type::Func {
-                name,
-                proto: target,
-                linkage: self.linkage(count.into())?,
-            },
+            12 => Type::Func { name, proto: target, linkage: self.linkage(count.into())? },
             13 => Type::FuncProto(self.func_proto(target, count)?),
             14 => {
                 let linkage = self.word()?;
-                Type::Var {
-                    name,
-                    target,
-                    linkage: self.linkage(linkage)?,
-                }
+                Type::Var { name, target, linkage: self.linkage(linkage)? }
             }
             15 => {
                 let vars = self.many(count, 3, |p| {
                     let (target, offset, size) = (p.id()?, p.word()?, p.word()?);
-                    Ok(SectionVar {
-                        target,
-                        offset,
-                        size,
-                    })
+                    Ok(SectionVar { target, offset, size })
                 })?;
                 Type::Datasec(Datasec { name, size, vars })
             }
@@ -231,14 +209,7 @@ impl Parser<'_> {
             other => return Err(self.error(&format!("unknown integer encoding {other}"))),
         };
         let char_flag = word >> 24 & 2 != 0;
-        Ok(Int {
-            name,
-            size,
-            encoding,
-            char_flag,
-            bits,
-            offset,
-        })
+        Ok(Int { name, size, encoding, char_flag, bits, offset })
     }
 
     fn composite(
@@ -258,18 +229,9 @@ impl Parser<'_> {
             if u64::from(bit_offset) > u64::from(size) * 8 {
                 return Err(p.error(&format!("a member at bit {bit_offset} of {size} bytes")));
             }
-            Ok(Member {
-                name,
-                target,
-                bit_offset,
-                bits: (bits != 0).then_some(bits),
-            })
+            Ok(Member { name, target, bit_offset, bits: (bits != 0).then_some(bits) })
         })?;
-        Ok(Composite {
-            name,
-            size,
-            members,
-        })
+        Ok(Composite { name, size, members })
     }
 
     fn enum_size(&self, size: u32) -> Result<(), LoadError> {
@@ -297,13 +259,7 @@ impl Parser<'_> {
             };
             Ok(Enumerator { name, value })
         })?;
-        Ok(Enum {
-            name,
-            size,
-            signed,
-            wide: false,
-            values,
-        })
+        Ok(Enum { name, size, signed, wide: false, values })
     }
 
     fn enumeration64(
@@ -316,18 +272,9 @@ impl Parser<'_> {
         self.enum_size(size)?;
         let values = self.many(count, 3, |p| {
             let (name, low, high) = (p.name()?, p.word()?, p.word()?);
-            Ok(Enumerator {
-                name,
-                value: u64::from(high) << 32 | u64::from(low),
-            })
+            Ok(Enumerator { name, value: u64::from(high) << 32 | u64::from(low) })
         })?;
-        Ok(Enum {
-            name,
-            size,
-            signed,
-            wide: true,
-            values,
-        })
+        Ok(Enum { name, size, signed, wide: true, values })
     }
 
     fn func_proto(&mut self, ret: TypeId, count: u16) -> Result<FuncProto, LoadError> {
@@ -336,13 +283,7 @@ impl Parser<'_> {
             Ok(Param { name, target })
         })?;
         // `...` is a last parameter without name and type.
-        let variadic = params
-            .pop_if(|p| p.target == TypeId::VOID && p.name.is_empty())
-            .is_some();
-        Ok(FuncProto {
-            ret,
-            params,
-            variadic,
-        })
+        let variadic = params.pop_if(|p| p.target == TypeId::VOID && p.name.is_empty()).is_some();
+        Ok(FuncProto { ret, params, variadic })
     }
 }

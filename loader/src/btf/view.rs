@@ -116,10 +116,7 @@ impl<'a> View<'a> {
             Type::Float { size, .. } => Shape::Float { size: *size },
             Type::Enum(enumeration) => Shape::Enum(enumeration),
             Type::Ptr(target) => Shape::Ptr(view(*target)),
-            Type::Array(array) => Shape::Array {
-                element: view(array.element),
-                len: array.len,
-            },
+            Type::Array(array) => Shape::Array { element: view(array.element), len: array.len },
             Type::Struct(composite) => Shape::Struct(composite),
             Type::Union(composite) => Shape::Union(composite),
             Type::Var { target, .. } => view(*target).shape(),
@@ -155,12 +152,7 @@ impl<'a> View<'a> {
                 bit_offset = bit_offset.saturating_add(int.offset.into());
                 bits = Some(int.bits);
             }
-            MemberView {
-                name: btf.str(member.name),
-                view,
-                bit_offset,
-                bits,
-            }
+            MemberView { name: btf.str(member.name), view, bit_offset, bits }
         })
     }
 
@@ -258,21 +250,14 @@ pub fn read_bits(bytes: &[u8], offset: u32, bits: u32, endian: Endian) -> Option
     let value = match endian {
         Endian::Little => {
             let (low, high) = window.split_at(count.min(16));
-            let base = low
-                .iter()
-                .rev()
-                .fold(0u128, |value, &byte| value << 8 | u128::from(byte));
-            let top = high
-                .first()
-                .map_or(0, |&byte| u128::from(byte) << (128 - skip));
+            let base = low.iter().rev().fold(0u128, |value, &byte| value << 8 | u128::from(byte));
+            let top = high.first().map_or(0, |&byte| u128::from(byte) << (128 - skip));
             base >> skip | top
         }
         Endian::Big => {
             let after = u32::try_from(count).ok()? * 8 - skip - bits;
             let (high, low) = window.split_at(count.min(16));
-            let base = high
-                .iter()
-                .fold(0u128, |value, &byte| value << 8 | u128::from(byte));
+            let base = high.iter().fold(0u128, |value, &byte| value << 8 | u128::from(byte));
             match low.first() {
                 Some(&byte) => base << (8 - after) | u128::from(byte >> after),
                 None => base >> after,

@@ -168,9 +168,7 @@ impl<'a> Elf<'a> {
     /// The object was compiled by gcc, as `.comment` says; clang leaves none.
     #[must_use]
     pub fn is_gcc(&self) -> bool {
-        let comment = self
-            .section(".comment")
-            .map_or(&[][..], |section| section.data);
+        let comment = self.section(".comment").map_or(&[][..], |section| section.data);
         comment.windows(4).any(|window| window == b"GCC:")
     }
 

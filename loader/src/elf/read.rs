@@ -69,11 +69,7 @@ impl<'a> Elf<'a> {
             Endianness::Little => Endian::Little,
             Endianness::Big => Endian::Big,
         };
-        Ok(Self {
-            endian,
-            sections,
-            symbols,
-        })
+        Ok(Self { endian, sections, symbols })
     }
 }
 
@@ -85,9 +81,7 @@ struct Names {
 
 impl Names {
     fn new(bytes: &[u8]) -> Self {
-        Self {
-            left: bytes.len().saturating_mul(4),
-        }
+        Self { left: bytes.len().saturating_mul(4) }
     }
 
     fn get(&mut self, table: &[u8], offset: usize) -> Option<Arc<str>> {
@@ -98,35 +92,26 @@ impl Names {
 }
 
 fn file_header(bytes: &[u8]) -> Result<(&Header, Endianness), LoadError> {
-    let not_bpf = |reason: String| LoadError::NotBpf {
-        site: Site::default(),
-        reason: reason.into(),
-    };
+    let not_bpf =
+        |reason: String| LoadError::NotBpf { site: Site::default(), reason: reason.into() };
     if bytes.is_empty() {
         return Err(not_bpf("the file is empty".to_owned()));
     }
     if bytes.get(..4) != Some(b"\x7fELF") {
-        return Err(not_bpf(
-            "the file does not start with the ELF magic number".to_owned(),
-        ));
+        return Err(not_bpf("the file does not start with the ELF magic number".to_owned()));
     }
     if bytes.get(4) == Some(&1) {
         return Err(not_bpf("the file is 32-bit ELF".to_owned()));
     }
     let header = Header::parse(bytes).map_err(|_| {
-        LoadError::elf(
-            Site::default(),
-            "the file header is truncated or not of version 1",
-        )
+        LoadError::elf(Site::default(), "the file header is truncated or not of version 1")
     })?;
     let endian = header
         .endian()
         .map_err(|_| LoadError::elf(Site::default(), "the header names no byte order"))?;
     let machine = header.e_machine(endian).0;
     if machine != EM_BPF && machine != 0 {
-        return Err(not_bpf(format!(
-            "the file is for ELF machine {machine}, BPF is {EM_BPF}"
-        )));
+        return Err(not_bpf(format!("the file is for ELF machine {machine}, BPF is {EM_BPF}")));
     }
     Ok((header, endian))
 }
@@ -143,16 +128,10 @@ fn section_names<'a>(
     }
     let number = header.shstrndx(endian, bytes).map_err(broken)?;
     let table = headers.get(index(number.into())).ok_or_else(|| {
-        LoadError::elf(
-            Site::default(),
-            format!("section {number}, which holds names, is missing"),
-        )
+        LoadError::elf(Site::default(), format!("section {number}, which holds names, is missing"))
     })?;
     table.data(endian, bytes).map_err(|_| {
-        LoadError::elf(
-            Site::default(),
-            "the section name table leads out of the file",
-        )
+        LoadError::elf(Site::default(), "the section name table leads out of the file")
     })
 }
 
@@ -164,20 +143,12 @@ fn read_symbols<'a>(
     names_left: &mut Names,
 ) -> Result<Vec<Symbol>, LoadError> {
     let broken = |e: object::Error| LoadError::elf(Site::section(".symtab"), e.to_string());
-    let raw = table
-        .symbols(endian, bytes, elf::SHT_SYMTAB)
-        .map_err(broken)?;
-    let names = sections
-        .get(raw.string_section().0)
-        .map_or(&[][..], |section| section.data);
+    let raw = table.symbols(endian, bytes, elf::SHT_SYMTAB).map_err(broken)?;
+    let names = sections.get(raw.string_section().0).map_or(&[][..], |section| section.data);
     let mut symbols = Vec::with_capacity(raw.len());
     for (number, symbol) in raw.enumerate() {
-        let site = || {
-            Site::at(
-                ".symtab",
-                number.0 as u64 * size_of::<elf::Sym64<Endianness>>() as u64,
-            )
-        };
+        let site =
+            || Site::at(".symtab", number.0 as u64 * size_of::<elf::Sym64<Endianness>>() as u64);
         let offset = index(symbol.st_name(endian).into());
         let name: Arc<str> = match offset {
             0 => "".into(),
@@ -255,12 +226,7 @@ fn read_relocs<'a>(
                 let reason = format!("a relocation is against symbol {symbol}, which is missing");
                 return Err(LoadError::elf(Site::at(name, offset), reason));
             }
-            relocs.push(Reloc {
-                offset,
-                symbol,
-                kind,
-                addend,
-            });
+            relocs.push(Reloc { offset, symbol, kind, addend });
             Ok(())
         };
         if let Some((entries, _)) = raw.rel(endian, bytes).map_err(outside)? {

@@ -22,11 +22,7 @@ pub(super) fn collect(
     symbols: &[usize],
     maps: &mut Maps,
 ) -> Result<(), LoadError> {
-    let Some(section) = elf
-        .sections()
-        .get(number)
-        .filter(|section| section.size > 0)
-    else {
+    let Some(section) = elf.sections().get(number).filter(|section| section.size > 0) else {
         return Ok(());
     };
     let unreadable = |reason: &str| LoadError::Data {
@@ -34,18 +30,13 @@ pub(super) fn collect(
         reason: format!("map definitions cannot be read: {reason}").into(),
     };
     let btf = btf.ok_or_else(|| unreadable("the object has no BTF; compile it with `-g`"))?;
-    let datasec = btf
-        .datasec(".maps")
-        .ok_or_else(|| unreadable("its BTF has no section `.maps`"))?;
-    let by_name: BTreeMap<&str, &Symbol> = resolve(elf, symbols)
-        .map(|symbol| (&*symbol.name, symbol))
-        .collect();
+    let datasec =
+        btf.datasec(".maps").ok_or_else(|| unreadable("its BTF has no section `.maps`"))?;
+    let by_name: BTreeMap<&str, &Symbol> =
+        resolve(elf, symbols).map(|symbol| (&*symbol.name, symbol)).collect();
     let mut search = Search::new(btf);
     for var in &datasec.vars {
-        let Type::Var {
-            target, linkage, ..
-        } = *btf.ty(var.target)
-        else {
+        let Type::Var { target, linkage, .. } = *btf.ty(var.target) else {
             continue;
         };
         if linkage == Linkage::Extern {
@@ -79,12 +70,7 @@ pub(super) fn collect(
                 values: Vec::new(),
                 data: None,
             },
-            Place::Definition {
-                section: number,
-                offset: symbol.value,
-                size,
-                values: read.values,
-            },
+            Place::Definition { section: number, offset: symbol.value, size, values: read.values },
         )?;
     }
     Ok(())
@@ -194,15 +180,11 @@ fn number(name: &str, view: View<'_>) -> Result<u64, String> {
     match view.shape() {
         Shape::Ptr(target) => match target.shape() {
             Shape::Array { len, .. } => Ok(len.into()),
-            _ => Err(format!(
-                "`{name}` is not a number: it points to `{}`",
-                target.c_name()
-            )),
+            _ => Err(format!("`{name}` is not a number: it points to `{}`", target.c_name())),
         },
-        Shape::Enum(enumeration) if enumeration.values.len() == 1 => Ok(enumeration
-            .values
-            .first()
-            .map_or(0, |constant| constant.value)),
+        Shape::Enum(enumeration) if enumeration.values.len() == 1 => {
+            Ok(enumeration.values.first().map_or(0, |constant| constant.value))
+        }
         _ => Err(format!("`{name}` is not a number but `{}`", view.c_name())),
     }
 }
@@ -225,9 +207,7 @@ fn typed(name: &str, view: View<'_>) -> Result<(TypeId, u32), String> {
 /// A size that is told twice must be the same both times.
 fn agree(what: &str, size: &mut u32, new: u32) -> Result<(), String> {
     if *size != 0 && *size != new {
-        return Err(format!(
-            "conflicting {what} sizes of {size} and {new} bytes"
-        ));
+        return Err(format!("conflicting {what} sizes of {size} and {new} bytes"));
     }
     *size = new;
     Ok(())

@@ -30,9 +30,7 @@ pub(super) fn collect(
         reason: reason.into(),
     };
     if section.size > MAX_SIZE {
-        return Err(fail(
-            "the section is larger than 2 GiB, the limit of an array's value",
-        ));
+        return Err(fail("the section is larger than 2 GiB, the limit of an array's value"));
     }
     *budget = budget
         .checked_sub(section.data.len())
@@ -89,11 +87,7 @@ fn flags(kind: DataKind, typed: Option<&Typed<'_>>) -> u32 {
             matches!(typed.btf.ty(var.target), Type::Var { linkage, .. } if *linkage != Linkage::Static)
         })
     });
-    let read_only = if kind.is_read_only() {
-        F_RDONLY_PROG
-    } else {
-        0
-    };
+    let read_only = if kind.is_read_only() { F_RDONLY_PROG } else { 0 };
     read_only | if visible { F_MMAPABLE } else { 0 }
 }
 
@@ -109,10 +103,7 @@ fn variables(
     for var in typed.iter().flat_map(|typed| &typed.section.vars) {
         let Some(typed) = typed else { continue };
         if let Type::Var { target, .. } = *typed.btf.ty(var.target) {
-            types
-                .entry(typed.btf.name(var.target))
-                .or_default()
-                .push_back((target, var.size));
+            types.entry(typed.btf.name(var.target)).or_default().push_back((target, var.size));
         }
     }
     let fits = |offset: u32, len: u32| offset.checked_add(len).is_some_and(|end| end <= size);
@@ -134,12 +125,7 @@ fn variables(
         };
         if len > 0 && fits(offset, len) {
             let type_id = known.map(|(id, _)| id);
-            vars.push(Variable {
-                name: symbol.name.to_string(),
-                offset,
-                size: len,
-                type_id,
-            });
+            vars.push(Variable { name: symbol.name.to_string(), offset, size: len, type_id });
         }
     }
     if let Some(typed) = typed.filter(|typed| typed.section.size > 0) {
@@ -151,12 +137,7 @@ fn variables(
             if types.get(name).is_some_and(|left| !left.is_empty()) && fits(var.offset, var.size) {
                 let name = name.to_owned();
                 let type_id = Some(target);
-                vars.push(Variable {
-                    name,
-                    offset: var.offset,
-                    size: var.size,
-                    type_id,
-                });
+                vars.push(Variable { name, offset: var.offset, size: var.size, type_id });
             }
         }
     }

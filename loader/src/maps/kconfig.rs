@@ -31,23 +31,16 @@ pub(super) fn collect(elf: &Elf<'_>, btf: &Btf, maps: &mut Maps) -> Result<(), L
     let Some((id, section)) = found else {
         return Ok(());
     };
-    let undefined = elf
-        .symbols()
-        .iter()
-        .filter(|symbol| symbol.place == Home::Undefined);
-    let weak: BTreeSet<&str> = undefined
-        .filter(|symbol| symbol.bind == Bind::Weak)
-        .map(|symbol| &*symbol.name)
-        .collect();
+    let undefined = elf.symbols().iter().filter(|symbol| symbol.place == Home::Undefined);
+    let weak: BTreeSet<&str> =
+        undefined.filter(|symbol| symbol.bind == Bind::Weak).map(|symbol| &*symbol.name).collect();
     let mut vars: Vec<(u64, u64, &str, TypeId)> = Vec::new();
     for var in &section.vars {
         let Type::Var { target, .. } = *btf.ty(var.target) else {
             continue;
         };
         let name = btf.name(var.target);
-        let size = btf
-            .size_of(target)
-            .filter(|&size| size > 0 && size <= MAX_SIZE);
+        let size = btf.size_of(target).filter(|&size| size > 0 && size <= MAX_SIZE);
         let Some(size) = size else {
             let reason = "its type has no size, or more than 4096 bytes";
             return Err(LoadError::map(SECTION, name, reason));
@@ -56,21 +49,13 @@ pub(super) fn collect(elf: &Elf<'_>, btf: &Btf, maps: &mut Maps) -> Result<(), L
     }
     // libbpf's order: by alignment and size, both descending, then by name.
     vars.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(b.2)));
-    let mut data = Data {
-        kind: DataKind::Kconfig,
-        bytes: Vec::new(),
-        vars: Vec::new(),
-    };
+    let mut data = Data { kind: DataKind::Kconfig, bytes: Vec::new(), vars: Vec::new() };
     let mut end = 0u64;
     for (align, size, name, target) in vars {
         let offset = end.next_multiple_of(align);
         end = offset + size;
         if end > MAX_SIZE {
-            return Err(LoadError::map(
-                SECTION,
-                name,
-                "all variables together exceed 4096 bytes",
-            ));
+            return Err(LoadError::map(SECTION, name, "all variables together exceed 4096 bytes"));
         }
         let (Ok(offset), Ok(size)) = (u32::try_from(offset), u32::try_from(size)) else {
             continue;
@@ -82,12 +67,7 @@ pub(super) fn collect(elf: &Elf<'_>, btf: &Btf, maps: &mut Maps) -> Result<(), L
             None => maps.unset.push(name.to_owned()),
         }
         data.bytes.resize((offset + size) as usize, 0);
-        data.vars.push(Variable {
-            name: name.to_owned(),
-            offset,
-            size,
-            type_id: Some(target),
-        });
+        data.vars.push(Variable { name: name.to_owned(), offset, size, type_id: Some(target) });
     }
     if data.vars.is_empty() {
         return Ok(());
@@ -131,10 +111,7 @@ fn known(name: &str) -> Option<u64> {
 fn alignment(btf: &Btf, id: TypeId) -> u64 {
     match btf.ty(btf.resolve(id)) {
         Type::Array(array) => alignment(btf, array.element),
-        _ => btf
-            .size_of(id)
-            .filter(|size| matches!(size, 1 | 2 | 4))
-            .unwrap_or(8),
+        _ => btf.size_of(id).filter(|size| matches!(size, 1 | 2 | 4)).unwrap_or(8),
     }
 }
 
@@ -142,10 +119,6 @@ fn encode(value: u64, size: u32, endian: Endian) -> Vec<u8> {
     let size = size as usize;
     match endian {
         Endian::Little => value.to_le_bytes().into_iter().take(size).collect(),
-        Endian::Big => value
-            .to_be_bytes()
-            .into_iter()
-            .skip(8usize.saturating_sub(size))
-            .collect(),
+        Endian::Big => value.to_be_bytes().into_iter().skip(8usize.saturating_sub(size)).collect(),
     }
 }

@@ -46,22 +46,14 @@ pub(super) fn collect(
     for (at, symbol) in symbols.iter().enumerate() {
         let fail = |reason: String| LoadError::map(&section.name, &symbol.name, reason);
         // An alias of the definition before it.
-        if at > 0
-            && symbols
-                .get(at - 1)
-                .is_some_and(|before| before.value == symbol.value)
-        {
+        if at > 0 && symbols.get(at - 1).is_some_and(|before| before.value == symbol.value) {
             continue;
         }
         if symbol.bind == Bind::Local {
             return Err(fail(super::STATIC.to_owned()));
         }
         // Old compilers write no symbol sizes: the gap to the next one tells.
-        let end = symbols
-            .get(at + 1..)
-            .unwrap_or_default()
-            .iter()
-            .map(|next| next.value);
+        let end = symbols.get(at + 1..).unwrap_or_default().iter().map(|next| next.value);
         let end = end.chain([section.size]).find(|&end| end > symbol.value);
         let gap = end.unwrap_or(symbol.value) - symbol.value;
         let size = if symbol.size == 0 { gap } else { symbol.size }.min(MAX_SIZE);
@@ -71,9 +63,8 @@ pub(super) fn collect(
         }
         let bytes = slice(section.data, symbol.value, size)
             .ok_or_else(|| fail("its definition leads out of the section".to_owned()))?;
-        let words: Vec<u32> = (0..bytes.len() / 4)
-            .filter_map(|n| elf.endian().u32(bytes, n * 4))
-            .collect();
+        let words: Vec<u32> =
+            (0..bytes.len() / 4).filter_map(|n| elf.endian().u32(bytes, n * 4)).collect();
         let read = Fields::read(&words);
         if !read.understood {
             let reason = "its definition has values beyond the fields that its size implies";
@@ -103,12 +94,7 @@ pub(super) fn collect(
                 values: Vec::new(),
                 data: None,
             },
-            Place::Definition {
-                section: number,
-                offset: symbol.value,
-                size,
-                values: None,
-            },
+            Place::Definition { section: number, offset: symbol.value, size, values: None },
         )?;
         if let Some(id) = read.id {
             maps.ids.insert(id, maps.decls.len() - 1);
@@ -131,16 +117,11 @@ fn link_inner(fields: &[Fields], decls: &mut [MapDecl]) {
             Inner::Id(id) => fields.iter().position(|other| other.id == Some(id)),
         };
         let template = template.filter(|&template| template != at);
-        let inner = template
-            .and_then(|template| decls.get(template))
-            .map(|decl| decl.def.clone());
+        let inner = template.and_then(|template| decls.get(template)).map(|decl| decl.def.clone());
         if let (Some(inner), Some(decl)) = (inner, decls.get_mut(at)) {
             // One level: a template that is itself a map of maps has no template yet
             // or one that creation refuses.
-            decl.def.inner = Some(Box::new(MapDef {
-                inner: None,
-                ..inner
-            }));
+            decl.def.inner = Some(Box::new(MapDef { inner: None, ..inner }));
         }
     }
 }

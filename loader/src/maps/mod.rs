@@ -165,8 +165,7 @@ pub(crate) enum Role {
 /// older loaders accept.
 pub(crate) fn role(name: &str) -> Role {
     let is = |base: &str| {
-        name.strip_prefix(base)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        name.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     if name == ".maps" {
         Role::Maps
@@ -189,12 +188,7 @@ impl Maps {
     pub(crate) fn collect(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Self, LoadError> {
         let mut maps = Self::default();
         // Sections that share bytes would multiply what a small file makes us hold.
-        let mut budget: usize = elf
-            .sections()
-            .iter()
-            .map(|s| s.data.len())
-            .max()
-            .unwrap_or(0);
+        let mut budget: usize = elf.sections().iter().map(|s| s.data.len()).max().unwrap_or(0);
         budget = budget.saturating_mul(2).saturating_add(1 << 20);
         let by_section = symbols_by_section(elf);
         let none = Vec::new();
@@ -243,15 +237,8 @@ impl Maps {
         let mut map_index = MapIndex::default();
         for (number, place) in self.places.iter().enumerate() {
             match *place {
-                Place::Definition {
-                    section,
-                    offset,
-                    size,
-                    ..
-                } => {
-                    map_index
-                        .definitions
-                        .insert((section, offset), (number, size));
+                Place::Definition { section, offset, size, .. } => {
+                    map_index.definitions.insert((section, offset), (number, size));
                 }
                 Place::Section(section) => {
                     map_index.data.insert(section, number);
@@ -285,9 +272,7 @@ fn symbols_by_section(elf: &Elf<'_>) -> BTreeMap<usize, Vec<usize>> {
 
 /// The symbols behind a list of indexes.
 fn resolve<'e>(elf: &'e Elf<'_>, symbols: &[usize]) -> impl Iterator<Item = &'e Symbol> {
-    symbols
-        .iter()
-        .filter_map(|&number| elf.symbols().get(number))
+    symbols.iter().filter_map(|&number| elf.symbols().get(number))
 }
 
 /// From places to maps.

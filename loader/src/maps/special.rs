@@ -36,10 +36,7 @@ type Found = Result<Vec<SpecialField>, String>;
 
 impl<'a> Search<'a> {
     pub(super) fn new(btf: &'a Btf) -> Self {
-        Self {
-            btf,
-            known: BTreeMap::new(),
-        }
+        Self { btf, known: BTreeMap::new() }
     }
 
     pub(super) fn btf(&self) -> &'a Btf {
@@ -61,15 +58,8 @@ impl<'a> Search<'a> {
         let view = self.btf.view(id);
         let mut found = Vec::new();
         if let Some(kind) = self.own(id) {
-            let size = view
-                .size()
-                .and_then(|size| u32::try_from(size).ok())
-                .unwrap_or(0);
-            found.push(SpecialField {
-                kind,
-                offset: 0,
-                size,
-            });
+            let size = view.size().and_then(|size| u32::try_from(size).ok()).unwrap_or(0);
+            found.push(SpecialField { kind, offset: 0, size });
             return Ok(found);
         }
         match view.shape() {
@@ -105,10 +95,7 @@ impl<'a> Search<'a> {
     fn is_kptr(&self, mut id: TypeId) -> bool {
         while let Some(target) = self.btf.ty(id).alias_of() {
             if let Type::TypeTag { name, .. } = self.btf.ty(id)
-                && matches!(
-                    self.btf.str(*name),
-                    "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr"
-                )
+                && matches!(self.btf.str(*name), "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr")
             {
                 return true;
             }
@@ -122,17 +109,12 @@ impl<'a> Search<'a> {
 /// costs nothing, so the limit also bounds arrays of any length.
 fn append(found: &mut Vec<SpecialField>, fields: &[SpecialField], base: u64) -> Result<(), String> {
     if found.len() + fields.len() > MAX_FIELDS {
-        return Err(format!(
-            "its value has more than {MAX_FIELDS} special fields"
-        ));
+        return Err(format!("its value has more than {MAX_FIELDS} special fields"));
     }
     for field in fields {
         let offset = u32::try_from(base.saturating_add(field.offset.into()))
             .map_err(|_| "a special field lies beyond 4 GiB".to_owned())?;
-        found.push(SpecialField {
-            offset,
-            ..field.clone()
-        });
+        found.push(SpecialField { offset, ..field.clone() });
     }
     Ok(())
 }

@@ -56,14 +56,10 @@ pub(crate) fn fill(elf: &Elf<'_>, code: &Code, maps: &mut Maps) -> Result<Vec<Fi
             let slot = u32::try_from(at / SLOT)
                 .map_err(|_| fail(format!("the slot of map `{name}` is out of range")))?;
             let Home::Section(home) = symbol.place else {
-                return Err(fail(format!(
-                    "map `{name}` holds a symbol that is not defined"
-                )));
+                return Err(fail(format!("map `{name}` holds a symbol that is not defined")));
             };
             // A section symbol leaves the offset to the word that is patched.
-            let word = elf
-                .endian()
-                .u64(section.data, crate::bytes::index(reloc.offset));
+            let word = elf.endian().u64(section.data, crate::bytes::index(reloc.offset));
             let target = match symbol.kind {
                 SymbolKind::Section => symbol.value.wrapping_add(word.unwrap_or(0)),
                 _ => symbol.value,
@@ -85,11 +81,7 @@ pub(crate) fn fill(elf: &Elf<'_>, code: &Code, maps: &mut Maps) -> Result<Vec<Fi
                         .ok_or_else(|| fail(format!("map `{name}` holds what is no map")))?,
                 ),
             };
-            filled.push(Filled {
-                section: number,
-                reloc: *reloc,
-                init: init.clone(),
-            });
+            filled.push(Filled { section: number, reloc: *reloc, init: init.clone() });
             if let Some(decl) = maps.decls.get_mut(map) {
                 decl.values.push((slot, init));
             }
@@ -102,15 +94,8 @@ pub(crate) fn fill(elf: &Elf<'_>, code: &Code, maps: &mut Maps) -> Result<Vec<Fi
 /// iproute2's convention: the program of section `2/5` goes to slot 5 of the program
 /// array whose id is 2.
 fn by_section_name(elf: &Elf<'_>, code: &Code, maps: &mut Maps) {
-    for function in code
-        .functions()
-        .iter()
-        .filter(|function| function.is_program)
-    {
-        let section = elf
-            .sections()
-            .get(function.section)
-            .map_or("", |section| &section.name);
+    for function in code.functions().iter().filter(|function| function.is_program) {
+        let section = elf.sections().get(function.section).map_or("", |section| &section.name);
         let Some((id, slot)) = section.split_once('/') else {
             continue;
         };
@@ -119,8 +104,7 @@ fn by_section_name(elf: &Elf<'_>, code: &Code, maps: &mut Maps) {
         };
         let decl = maps.ids.get(&id).and_then(|&map| maps.decls.get_mut(map));
         if let Some(decl) = decl.filter(|decl| decl.def.map_type == kind::PROG_ARRAY) {
-            decl.values
-                .push((slot, Init::Program(function.name.to_string())));
+            decl.values.push((slot, Init::Program(function.name.to_string())));
         }
     }
 }
@@ -130,22 +114,13 @@ fn by_section_name(elf: &Elf<'_>, code: &Code, maps: &mut Maps) {
 fn check_zero(number: usize, section: &Section<'_>, maps: &Maps) -> Result<(), LoadError> {
     let mut relocs = section.relocs.iter().peekable();
     for (offset, _) in (0u64..).zip(section.data).filter(|&(_, &byte)| byte != 0) {
-        while relocs
-            .next_if(|reloc| reloc.offset.saturating_add(SLOT) <= offset)
-            .is_some()
-        {}
+        while relocs.next_if(|reloc| reloc.offset.saturating_add(SLOT) <= offset).is_some() {}
         if relocs.peek().is_some_and(|reloc| reloc.offset <= offset) {
             continue;
         }
-        let map = maps
-            .index()
-            .definition(number, offset)
-            .and_then(|map| maps.decls.get(map));
+        let map = maps.index().definition(number, offset).and_then(|map| maps.decls.get(map));
         let name = map.map_or("?", |decl| &decl.def.name);
-        let reason = format!(
-            "its definition is initialised at {}+{offset:#x}",
-            section.name
-        );
+        let reason = format!("its definition is initialised at {}+{offset:#x}", section.name);
         return Err(LoadError::map(&section.name, name, reason));
     }
     Ok(())

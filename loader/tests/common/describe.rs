@@ -14,11 +14,7 @@ pub(crate) fn object(object: &Object) -> String {
         describe_map(&mut out, object, number, map);
     }
     for program in object.programs() {
-        let auto = if program.autoload {
-            ""
-        } else {
-            ", not loaded by itself"
-        };
+        let auto = if program.autoload { "" } else { ", not loaded by itself" };
         writeln!(out, "program {} in {}{auto}", program.name, program.section).unwrap();
         if let Some(problem) = &program.problem {
             writeln!(out, "  problem: {problem}").unwrap();
@@ -30,9 +26,7 @@ pub(crate) fn object(object: &Object) -> String {
         let mut second = false;
         for (slot, insn) in (0u32..).zip(&program.insns) {
             if let Some(func) = program.funcs.iter().find(|func| func.start == slot) {
-                let id = func
-                    .type_id
-                    .map_or("no type".to_owned(), |id| format!("type {}", id.0));
+                let id = func.type_id.map_or("no type".to_owned(), |id| format!("type {}", id.0));
                 writeln!(out, "  {} ({id}):", func.name).unwrap();
             }
             while let Some(line) = lines.next_if(|line| line.insn <= slot) {
@@ -66,22 +60,12 @@ pub(crate) fn object(object: &Object) -> String {
             Reference::Unresolved => "unresolved".to_owned(),
         };
         let (section, offset, kind) = (&reloc.section, reloc.offset, reloc.kind);
-        writeln!(
-            out,
-            "{section}+{offset:#x}: {kind} {} -> {target}",
-            reloc.symbol
-        )
-        .unwrap();
+        writeln!(out, "{section}+{offset:#x}: {kind} {} -> {target}", reloc.symbol).unwrap();
     }
     for relo in object.core_relocations() {
         let root = object.btf().unwrap().c_name(relo.type_id);
         let (section, insn, kind) = (&relo.section, relo.insn, relo.kind.name());
-        writeln!(
-            out,
-            "{section} insn {insn}: CO-RE {kind} {root} ({})",
-            relo.access
-        )
-        .unwrap();
+        writeln!(out, "{section} insn {insn}: CO-RE {kind} {root} ({})", relo.access).unwrap();
     }
     out
 }
@@ -89,12 +73,7 @@ pub(crate) fn object(object: &Object) -> String {
 fn describe_map(out: &mut String, object: &Object, number: usize, map: &MapDecl) {
     let name = |id: Option<TypeId>| id.map(|id| object.btf().unwrap().c_name(id));
     let def = &map.def;
-    writeln!(
-        out,
-        "map {number} {} in {}: type {}",
-        def.name, map.section, def.map_type
-    )
-    .unwrap();
+    writeln!(out, "map {number} {} in {}: type {}", def.name, map.section, def.map_type).unwrap();
     let (key, value) = (name(map.key_type), name(map.value_type));
     let typed = |name: Option<String>| name.map(|name| format!(" `{name}`")).unwrap_or_default();
     writeln!(
@@ -111,12 +90,7 @@ fn describe_map(out: &mut String, object: &Object, number: usize, map: &MapDecl)
     )
     .unwrap();
     for field in &def.special {
-        writeln!(
-            out,
-            "  {:?} at {}, {} bytes",
-            field.kind, field.offset, field.size
-        )
-        .unwrap();
+        writeln!(out, "  {:?} at {}, {} bytes", field.kind, field.offset, field.size).unwrap();
     }
     if let Some(inner) = &def.inner {
         writeln!(out, "  inner {inner:?}").unwrap();
@@ -132,12 +106,7 @@ fn describe_map(out: &mut String, object: &Object, number: usize, map: &MapDecl)
         writeln!(out, "  {:?}, {} bytes given", data.kind, data.bytes.len()).unwrap();
         for var in &data.vars {
             let ty = name(var.type_id).unwrap_or_else(|| "no type".to_owned());
-            writeln!(
-                out,
-                "  +{} {}: {ty}, {} bytes",
-                var.offset, var.name, var.size
-            )
-            .unwrap();
+            writeln!(out, "  +{} {}: {ty}, {} bytes", var.offset, var.name, var.size).unwrap();
         }
     }
 }
@@ -149,20 +118,12 @@ pub(crate) fn value(view: View<'_>, bytes: &[u8]) -> String {
             let size = usize::try_from(element.size().unwrap_or(1)).unwrap().max(1);
             let bytes = match len {
                 0 => bytes,
-                len => bytes
-                    .get(..size.saturating_mul(len as usize))
-                    .unwrap_or(bytes),
+                len => bytes.get(..size.saturating_mul(len as usize)).unwrap_or(bytes),
             };
             if element.is_char() {
-                return format!(
-                    "{:?}",
-                    String::from_utf8_lossy(bytes).trim_end_matches('\0')
-                );
+                return format!("{:?}", String::from_utf8_lossy(bytes).trim_end_matches('\0'));
             }
-            let parts: Vec<_> = bytes
-                .chunks_exact(size)
-                .map(|part| value(element, part))
-                .collect();
+            let parts: Vec<_> = bytes.chunks_exact(size).map(|part| value(element, part)).collect();
             format!("[{}]", parts.join(", "))
         }
         Shape::Struct(_) | Shape::Union(_) => {

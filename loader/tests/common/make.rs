@@ -38,25 +38,13 @@ pub(crate) const SECTION: u8 = 3;
 
 impl Elf {
     pub(crate) fn new() -> Self {
-        Self {
-            machine: 247,
-            rela: false,
-            sections: Vec::new(),
-            symbols: Vec::new(),
-        }
+        Self { machine: 247, rela: false, sections: Vec::new(), symbols: Vec::new() }
     }
 
     fn add(&mut self, name: &str, kind: u32, flags: u64, data: Vec<u8>) -> usize {
         let size = data.len() as u64;
         let relocs = Vec::new();
-        self.sections.push(Section {
-            name: name.to_owned(),
-            kind,
-            flags,
-            data,
-            size,
-            relocs,
-        });
+        self.sections.push(Section { name: name.to_owned(), kind, flags, data, size, relocs });
         self.sections.len()
     }
 
@@ -104,9 +92,7 @@ impl Elf {
 
     /// Relocates a place of a section against a symbol.
     pub(crate) fn reloc(&mut self, section: usize, offset: u64, symbol: usize, kind: u32) {
-        self.sections[section - 1]
-            .relocs
-            .push((offset, symbol, kind));
+        self.sections[section - 1].relocs.push((offset, symbol, kind));
     }
 
     /// Takes all relocations of a section back.
@@ -125,16 +111,7 @@ impl Elf {
         };
         let mut headers: Vec<Row> = Vec::new();
         for s in &self.sections {
-            headers.push((
-                name(&s.name),
-                s.kind,
-                s.flags,
-                s.data.clone(),
-                s.size,
-                0,
-                0,
-                0,
-            ));
+            headers.push((name(&s.name), s.kind, s.flags, s.data.clone(), s.size, 0, 0, 0));
         }
         let symtab = self.sections.len() + 1;
         let mut table = vec![0u8; 24];
@@ -150,12 +127,7 @@ impl Elf {
         headers.push((name(".symtab"), 2, 0, table, size, link, 1, 24));
         let strtab_name = name(".strtab");
         let mut relocs = Vec::new();
-        for (number, s) in self
-            .sections
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| !s.relocs.is_empty())
-        {
+        for (number, s) in self.sections.iter().enumerate().filter(|(_, s)| !s.relocs.is_empty()) {
             let mut data = Vec::new();
             for &(offset, symbol, kind) in &s.relocs {
                 data.extend(offset.to_le_bytes());
@@ -166,20 +138,8 @@ impl Elf {
             }
             let (kind, entry) = if self.rela { (4, 24) } else { (9, 16) };
             let size = data.len() as u64;
-            let (link, info) = (
-                u32::try_from(symtab).unwrap(),
-                u32::try_from(number + 1).unwrap(),
-            );
-            relocs.push((
-                name(&format!(".rel{}", s.name)),
-                kind,
-                0,
-                data,
-                size,
-                link,
-                info,
-                entry,
-            ));
+            let (link, info) = (u32::try_from(symtab).unwrap(), u32::try_from(number + 1).unwrap());
+            relocs.push((name(&format!(".rel{}", s.name)), kind, 0, data, size, link, info, entry));
         }
         let size = strings.len() as u64;
         headers.push((strtab_name, 3, 0, strings, size, 0, 0, 0));
@@ -251,11 +211,7 @@ pub(crate) struct Btf {
 
 impl Btf {
     pub(crate) fn new() -> Self {
-        Self {
-            types: Vec::new(),
-            strings: vec![0],
-            count: 0,
-        }
+        Self { types: Vec::new(), strings: vec![0], count: 0 }
     }
 
     pub(crate) fn name(&mut self, text: &str) -> u32 {

@@ -1,10 +1,7 @@
 //! What the integration tests share.
 
 #![allow(dead_code, reason = "each test uses a part")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot read its objects fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its objects fails")]
 
 pub(crate) mod describe;
 pub(crate) mod make;
@@ -13,10 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every compiled object of the workspace, with a name that is the same everywhere.
 pub(crate) fn objects() -> Vec<(String, Vec<u8>)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
     let mut found = Vec::new();
     for directory in ["testdata", "loader/tests/data"] {
         collect(&root.join(directory), &mut found);
@@ -26,12 +20,7 @@ pub(crate) fn objects() -> Vec<(String, Vec<u8>)> {
     found
         .into_iter()
         .map(|path| {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
             (name, std::fs::read(&path).unwrap())
         })
         .collect()
@@ -39,9 +28,7 @@ pub(crate) fn objects() -> Vec<(String, Vec<u8>)> {
 
 /// One of the objects beside these tests.
 pub(crate) fn object(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -53,10 +40,7 @@ fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(&path, found);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "o" || extension == "elf")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "o" || extension == "elf") {
             found.push(path);
         }
     }
