@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<(), String> {
         check_size(&name, &text, &mut problems);
         check_opcodes(&name, &text, &mut problems);
         check_stubs(&name, &text, &mut problems);
-        if text.contains("#![expect(unsafe_code") {
+        if text.lines().any(|line| line.starts_with("#![expect(unsafe_code")) {
             unsafe_files.push(name);
         }
     }
@@ -61,6 +61,7 @@ fn check_size(name: &str, text: &str, problems: &mut Vec<String>) {
 fn check_opcodes(name: &str, text: &str, problems: &mut Vec<String>) {
     let exempt = name.starts_with("vm/src/isa/")
         || name.starts_with("oracle/")
+        || name.starts_with("xtask/")
         || name.contains("/tests/")
         || name.starts_with("tests/");
     if exempt {
