@@ -131,7 +131,7 @@ fn fault(run: &Run<'_>, program: &Program, regs: &Regs, pc: usize, kind: FaultKi
         insn,
         text: program.text(pc),
         source_line: program.source_line(insn).cloned(),
-        registers: regs.0,
+        registers: regs.visible(),
         insns: run.executed().cast_unsigned(),
         kind,
     })

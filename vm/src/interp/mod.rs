@@ -7,6 +7,7 @@
 
 mod drive;
 mod exec;
+mod fuse;
 mod lower;
 mod op;
 
