@@ -75,9 +75,9 @@ pub(crate) struct Setting<'r> {
     pub(crate) context: &'r mut ContextMemory,
     pub(crate) maps: &'r MapCache,
     pub(crate) programs: &'r ProgramCache,
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) frames: &'r mut Vec<Frame>,
     pub(crate) ctx: GuestPtr,
-    pub(crate) packet: Option<Packet>,
+    pub(crate) packet: &'r mut Option<Packet>,
     pub(crate) max_insns: Option<u64>,
     pub(crate) expired: &'r mut dyn FnMut() -> bool,
 }
