@@ -345,7 +345,7 @@ impl<'a> Report<'a> {
             self.out.line(&format!("  printk {line}"))?;
         }
         for event in events {
-            let value = event.value.as_ref().map_or_else(|| event.hex(), Value::to_string);
+            let value = event.value.as_ref().map_or_else(|| brief(&event.data), Value::to_string);
             self.out.line(&format!("  event {} {value}", event.map))?;
         }
         Ok(())
@@ -415,6 +415,17 @@ impl<'a> Report<'a> {
             *result = std::mem::replace(result, Ok(())).map_err(Failure::printed);
         }
         Ok(())
+    }
+}
+
+/// Bytes in hexadecimal, cut where they get long; the JSON document has all of them.
+fn brief(bytes: &[u8]) -> String {
+    const MOST: usize = 64;
+    match bytes.get(..MOST) {
+        Some(first) if bytes.len() > MOST => {
+            format!("{}… ({} bytes)", to_hex(first), bytes.len())
+        }
+        _ => to_hex(bytes),
     }
 }
 
