@@ -32,6 +32,8 @@ pub struct Runner {
     maps: MapCache,
     programs: ProgramCache,
     frames: Vec<Frame>,
+    /// Lines that the run going on has printed.
+    printk: Vec<String>,
     packet: Option<Packet>,
 }
 
@@ -87,6 +89,7 @@ impl Runner {
             maps: MapCache::default(),
             programs: ProgramCache::default(),
             frames: Vec::new(),
+            printk: Vec::new(),
             packet: None,
         })
     }
@@ -189,6 +192,7 @@ impl Runner {
             maps: &self.maps,
             programs: &self.programs,
             frames: &mut self.frames,
+            printk: &mut self.printk,
             ctx,
             packet: &mut self.packet,
             max_insns,
@@ -198,8 +202,9 @@ impl Runner {
         // A fault leaves what the run held; an exit has nothing left.
         run.release();
         let insns = run.executed().cast_unsigned();
-        let printk = std::mem::take(&mut run.printk);
         drop(run);
+        let printk =
+            if self.printk.is_empty() { Vec::new() } else { std::mem::take(&mut self.printk) };
         self.stack.close();
         match result {
             Ok(r0) => Ok(Outcome { r0, insns, printk }),
@@ -259,9 +264,13 @@ impl Stack {
         }
         let start = index * FRAME_STRIDE;
         if stack.bytes > 0 {
-            self.span.part(start + FRAME_SIZE - stack.bytes, stack.bytes).fill(0);
+            self.clear(start + FRAME_SIZE - stack.bytes, stack.bytes);
         }
         self.span.ptr().add(start + FRAME_SIZE).addr()
+    }
+
+    fn clear(&self, start: u32, bytes: u32) {
+        self.span.part(start, bytes).fill(0);
     }
 
     #[cold]
@@ -273,7 +282,16 @@ impl Stack {
         self.open.set(count);
     }
 
+    /// Closes all frames but the first.
+    #[inline]
     fn close(&self) {
+        if self.open.get() > 1 {
+            self.close_deeper();
+        }
+    }
+
+    #[cold]
+    fn close_deeper(&self) {
         while self.open.get() > 1 {
             let start = (self.open.get() - 1) * FRAME_STRIDE;
             self.span.set_access(start..start + FRAME_SIZE, Access::None);

@@ -65,11 +65,10 @@ impl IndexMut<Reg> for Regs {
 }
 
 impl Regs {
-    /// The registers of a program or callback at its start.
-    pub(crate) fn at_entry(args: [u64; 5], frame_pointer: u64) -> Self {
-        let [a, b, c, d, e] = args;
-        let p = POISON;
-        Self([p, a, b, c, d, e, p, p, p, p, frame_pointer, p, p, p, p, p])
+    /// Registers that the program has not written.
+    #[inline]
+    pub(crate) fn unwritten() -> Self {
+        Self([POISON; 16])
     }
 
     /// r0 to r10.
