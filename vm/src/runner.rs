@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use skep_maps::{Map, World};
-use skep_memory::{Access, Backing, Grid, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
+use skep_memory::{
+    Access, Backing, Grid, GuestPtr, GuestSlice, Label, MemoryError, Span, SpanRequest, Window,
+};
 
 use crate::context::{ContextMemory, Input, InputError, Packet};
 use crate::fault::Fault;
@@ -115,6 +117,36 @@ impl Runner {
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
         let prepared = self.context.prepare(program, input).map_err(RunError::Input)?;
+        self.packet = prepared.packet;
+        self.enter(program, prepared.ctx, prepared.len, host, limits)
+    }
+
+    /// Guest memory for a packet of `len` bytes, to be filled and then run on with
+    /// [`Runner::run_staged`]: no copy is made.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError::PacketTooLong`].
+    pub fn stage_packet(&mut self, len: usize) -> Result<GuestSlice<'_>, InputError> {
+        self.context.stage(len)
+    }
+
+    /// Runs a packet program on the `len` bytes that stand in the memory that
+    /// [`Runner::stage_packet`] gave, with fields of its context set.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`].
+    pub fn run_staged(
+        &mut self,
+        program: &Program,
+        len: usize,
+        fields: &[(String, u64)],
+        host: &dyn Host,
+        limits: Limits<'_>,
+    ) -> Result<Outcome, RunError> {
+        let prepared = self.context.prepare_staged(program, len, fields);
+        let prepared = prepared.map_err(RunError::Input)?;
         self.packet = prepared.packet;
         self.enter(program, prepared.ctx, prepared.len, host, limits)
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
+use skep_memory::{
+    Access, Backing, GuestPtr, GuestSlice, Label, MemoryError, Span, SpanRequest, Window,
+};
 
 use super::{Input, InputError, Packet, PacketKind};
 use crate::prog::{Context, Field, ProgType, Start, skb, xdp};
@@ -102,7 +104,8 @@ impl ContextMemory {
                 }
                 let needs = || InputError::NeedsPacket { program: program.name().to_owned() };
                 let packet = input.packet.as_deref().ok_or_else(needs)?;
-                self.prepare_packet(prog_type, packet, &input.fields)
+                self.stage(packet.len())?.write(packet);
+                self.prepare_packet(prog_type, packet.len(), &input.fields)
             }
             Context::Unsupported => Err(InputError::Unsupported { prog_type: prog_type.name }),
         }
@@ -135,16 +138,45 @@ impl ContextMemory {
         Ok(Prepared { ctx: self.ctx.ptr(), len: untyped_len, packet: None })
     }
 
+    /// Room for a packet of `len` bytes, to be filled by the host before
+    /// [`ContextMemory::prepare_staged`].
+    pub(crate) fn stage(&self, len: usize) -> Result<GuestSlice<'_>, InputError> {
+        match u32::try_from(len) {
+            Ok(short) if short <= PACKET_ROOM => Ok(self.packet.part(HEADROOM, short)),
+            _ => Err(InputError::PacketTooLong { len, most: PACKET_ROOM as usize }),
+        }
+    }
+
+    /// Makes the context of a run on a packet that is in place.
+    pub(crate) fn prepare_staged(
+        &mut self,
+        program: &Program,
+        len: usize,
+        fields: &[(String, u64)],
+    ) -> Result<Prepared, InputError> {
+        let prog_type = program.prog_type().filter(|t| t.takes_packet());
+        let takes_none = || InputError::TakesNoPacket {
+            program: program.name().to_owned(),
+            prog_type: program.prog_type().map_or("untyped", |t| t.name),
+        };
+        self.prepare_packet(prog_type.ok_or_else(takes_none)?, len, fields)
+    }
+
     fn prepare_packet(
         &mut self,
         prog_type: &'static ProgType,
-        bytes: &[u8],
+        len: usize,
         fields: &[(String, u64)],
     ) -> Result<Prepared, InputError> {
-        let len = check_length(bytes, prog_type)?;
+        let staged = self.stage(len)?;
+        // The headers that fields are made from: Ethernet and IPv6.
+        let mut headers = [0; 54];
+        let known = len.min(headers.len());
+        staged.part(0, u32::try_from(known).unwrap_or(0)).read(&mut headers[..known]);
+        let bytes = &headers[..known];
+        let len = check_length(bytes, len, prog_type)?;
         self.lay_out(prog_type);
         let start = self.packet.ptr().offset() + HEADROOM;
-        self.packet.part(HEADROOM, len).write(bytes);
         let (kind, data, hard_start, hard_end) = match prog_type.context {
             Context::Skb(Start::Network) => {
                 let kind = PacketKind::Skb { ethernet: false };
@@ -325,23 +357,19 @@ fn ethertype(bytes: &[u8]) -> u16 {
 }
 
 /// The checks of `BPF_PROG_TEST_RUN` on a packet's length.
-fn check_length(bytes: &[u8], prog_type: &ProgType) -> Result<u32, InputError> {
-    let len = bytes.len();
+fn check_length(headers: &[u8], len: usize, prog_type: &ProgType) -> Result<u32, InputError> {
     let too_short = |what, least: usize| {
         if len < least { Err(InputError::PacketTooShort { len, what, least }) } else { Ok(()) }
     };
     too_short("an Ethernet header", ETH_HLEN as usize)?;
     if matches!(prog_type.context, Context::Skb(_)) {
-        match ethertype(bytes) {
+        match ethertype(headers) {
             ETH_P_IP => too_short("a packet with an IPv4 header", 34)?,
             ETH_P_IPV6 => too_short("a packet with an IPv6 header", 54)?,
             _ => {}
         }
     }
-    match u32::try_from(len) {
-        Ok(short) if short <= PACKET_ROOM => Ok(short),
-        _ => Err(InputError::PacketTooLong { len, most: PACKET_ROOM as usize }),
-    }
+    Ok(u32::try_from(len).unwrap_or(PACKET_ROOM))
 }
 
 fn unknown_field(prog_type: &'static ProgType, field: &str) -> InputError {

@@ -1,0 +1,2 @@
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
