@@ -71,6 +71,9 @@ pub enum FaultKind {
         /// What is wrong with it.
         problem: String,
     },
+    /// `ld_abs` or `ld_ind` without the context in r6.
+    #[error("the instruction reads the packet of the context in r6, which r6 does not hold")]
+    NoContextInR6,
     /// The run ended while it held a lock.
     #[error("the program exits with a bpf_spin_lock held")]
     LockHeld,
@@ -130,9 +133,9 @@ impl fmt::Display for MemoryFault {
             (Why::Misaligned, _) => {
                 write!(f, "at {addr:#x}, which is not a multiple of {size}")
             }
+            _ if *addr < 0x1_0000 => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Byte(Access::Read), Some(place)) => write!(f, "to read-only memory, {place}"),
             (Why::Byte(_), Some(place)) => place.fmt(f),
-            _ if *addr < 0x1_0000 => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Outside, _) => write!(f, "at {addr:#x}, which is no pointer"),
             (Why::Byte(_), None) => write!(f, "at {addr:#x}, which is outside every object"),
         }

@@ -7,7 +7,7 @@ use skep_vm::Input;
 use crate::lab::{Lab, counting};
 use crate::probe::Probe;
 use crate::section::Section;
-use crate::text::{asked32, asked_signed, returned};
+use crate::text::{asked_signed, asked32, returned};
 
 const SKB_LOAD_BYTES: i32 = 26;
 const SKB_LOAD_BYTES_RELATIVE: i32 = 68;

@@ -69,7 +69,7 @@ pub(crate) fn inputs(section: &Section) -> Vec<String> {
 
 fn all_zero(lab: &Lab, case: &Case<'_>, packet: &[u8]) -> String {
     let field = named(case.question[0], case.asked("reads").expect("a field"));
-    match reader(lab, case.question[0], field).run(&Input::packet(packet)) {
+    match reader(lab, case.question[0], field).run(&Input::packet(packet).set("mark", 0)) {
         Ok((_, words)) => format!("seen={:#x} out={:#x}", words[0], out(lab, field)),
         Err(ended) => ended,
     }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use skep_maps::{CreateError, Map, MapDef, MapType, flags, sys};
-use skep_oracle::asm::{
-    ADD, AND, Asm, DW, JNE, LSH, R0, R1, R2, R3, R4, R5, R6, R7, R10, W,
-};
+use skep_maps::{CreateError, MapDef, MapType, flags, sys};
+use skep_oracle::asm::{ADD, AND, Asm, DW, JNE, LSH, R0, R1, R2, R3, R4, R5, R6, R7, R10, W};
 use skep_oracle::recorded::Case;
 use skep_vm::Input;
 

@@ -56,7 +56,11 @@ fn store(asm: &mut Asm, args: &[Arg], register: u8) {
         };
         asm.stx(DW, R8, at * 8, R1);
     }
-    if args.is_empty() { asm.mov(register, 0) } else { asm.mov_reg(register, R8) };
+    if args.is_empty() {
+        asm.mov(register, 0)
+    } else {
+        asm.mov_reg(register, R8)
+    };
 }
 
 fn print(lab: &Lab, case: &Case<'_>) -> String {

@@ -43,9 +43,7 @@ fn load(lab: &Lab, case: &Case<'_>) -> String {
     let body = |asm: &mut Asm| {
         match asked_signed(case, "src") {
             None => asm.insn(LD_ABS | size, 0, 0, 0, imm(case)),
-            Some(src) => {
-                asm.lddw(R8, src.cast_unsigned()).insn(LD_IND | size, 0, R8, 0, imm(case))
-            }
+            Some(src) => asm.lddw(R8, src.cast_unsigned()).insn(LD_IND | size, 0, R8, 0, imm(case)),
         };
         end(asm);
     };

@@ -30,7 +30,9 @@ fn run(lab: &Lab, case: &Case<'_>) -> String {
         asm.lddw(R4, flags);
     }
     let (stop, result) = match case.asked("stop").and_then(|stop| stop.split_once(':')) {
-        Some((stop, result)) => (stop.parse().expect("an index"), result.parse().expect("a number")),
+        Some((stop, result)) => {
+            (stop.parse().expect("an index"), result.parse().expect("a number"))
+        }
         None => (-1, 0),
     };
     asm.lddw(R1, asked(case, "nr", 0)).func(R2, "body").mov(R3, 0).call(181);

@@ -55,7 +55,8 @@ fn reads(lab: &Lab, case: &Case<'_>) -> String {
     };
     match lab.run(&program, &input) {
         Ok(outcome) => format!("ok retval={}", outcome.r0),
-        Err(ended) => ended,
+        Err(ended) if ended.starts_with("fault") => ended,
+        Err(errno) => format!("{errno} retval=0"),
     }
 }
 
@@ -110,7 +111,7 @@ fn adjusts(lab: &Lab, case: &Case<'_>) -> String {
 /// OFFSET:WORD of what is not zero in the context afterwards.
 fn context_out(lab: &Lab) -> String {
     let probe = Probe::new(lab, "socket_filter", &[], |_| ()).expect("it is well-formed");
-    probe.run(&Input::packet(counting(64))).expect("it runs");
+    probe.run(&Input::packet(counting(64)).set("mark", 0)).expect("it runs");
     let context = lab.runner.borrow().context_out();
     let words = context.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word));
     let words = (0..).step_by(4).zip(words).filter(|&(_, word)| word != 0);

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::{Map, MapType, sys};
-use skep_oracle::asm::{
-    ADD, Asm, DW, JGE, JNE, LSH, OR, R0, R1, R2, R3, R6, R7, R8, R9, R10, SUB,
-};
+use skep_oracle::asm::{ADD, Asm, DW, JGE, JNE, LSH, OR, R0, R1, R2, R3, R6, R7, R8, R9, R10, SUB};
 use skep_vm::{Input, Program};
 
 use crate::lab::{Lab, counting, def, set, words};
