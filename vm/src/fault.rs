@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use skep_memory::{Access, Place, Why};
+use skep_memory::{Access, Place, Relation, Why};
 
 use crate::program::SourceLine;
 
@@ -135,6 +135,9 @@ impl fmt::Display for MemoryFault {
             }
             _ if *addr < 0x1_0000 => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Byte(Access::Read), Some(place)) => write!(f, "to read-only memory, {place}"),
+            (Why::Byte(_), Some(place)) if matches!(place.relation, Relation::Inside(_)) => {
+                write!(f, "{place}, which programs may not access")
+            }
             (Why::Byte(_), Some(place)) => place.fmt(f),
             (Why::Outside, _) => write!(f, "at {addr:#x}, which is no pointer"),
             (Why::Byte(_), None) => write!(f, "at {addr:#x}, which is outside every object"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, ProgArray, ProgramOp, RingBuf, SpecialKind};
+use skep_maps::{Map, ProgArray, ProgramOp, RingBuf};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
@@ -308,7 +308,7 @@ impl Arg for LockPtr {
         let ptr = u32::try_from(addr).ok().map(GuestPtr::new);
         match ptr.filter(|&ptr| run.world().locks().is_lock(ptr)) {
             Some(ptr) => Ok(ptr),
-            None => Err(Problem::Text(format!("{addr:#x} is no {:?}", SpecialKind::SpinLock))),
+            None => Err(Problem::Text(format!("{addr:#x} is no bpf_spin_lock"))),
         }
     }
 }
