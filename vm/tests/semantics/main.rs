@@ -30,6 +30,7 @@ mod ring;
 mod runs;
 mod section;
 mod state;
+mod system;
 mod tail_call;
 mod text;
 mod verdict;
@@ -82,5 +83,6 @@ fn main() {
     trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
     trials.extend(coverage::trials());
+    trials.extend(system::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
