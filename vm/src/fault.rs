@@ -75,6 +75,9 @@ pub enum FaultKind {
         /// What is wrong with it.
         problem: String,
     },
+    /// `ld_abs` or `ld_ind` without the context in r6.
+    #[error("the instruction reads the packet of the context in r6, which r6 does not hold")]
+    NoContextInR6,
     /// The run ended while it held a lock.
     #[error("the program exits with a bpf_spin_lock held")]
     LockHeld,
@@ -176,10 +179,10 @@ impl fmt::Display for MemoryFault {
             (Why::Misaligned, _) => {
                 write!(f, "at {addr:#x}, which is not a multiple of {size}")
             }
+            _ if *addr < NULL_PAGES => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Byte(Access::Read), Some(place)) => write!(f, "to read-only memory, {place}"),
-            _ if *addr < NULL_PAGES => write!(f, "through a null pointer (address {addr:#x})"),
             (Why::Byte(_), Some(place)) if matches!(place.relation, Relation::Inside(_)) => {
-                write!(f, "of bytes that programs may not touch, {place}")
+                write!(f, "{place}, which programs may not access")
             }
             (Why::Byte(_), Some(place)) => place.fmt(f),
             (Why::Outside, _) => write!(f, "at {addr:#x}, which is no pointer"),

@@ -266,8 +266,13 @@ impl<'r> Run<'r> {
     }
 
     /// Finds the program that a tail call leads to; `None` falls through.
-    pub(crate) fn tail_call(&mut self, map: u64, index: u64) -> Result<Option<Arc<Program>>, Trap> {
-        let array = crate::helpers::prog_array(self, map)?;
+    pub(crate) fn tail_call(
+        &mut self,
+        ctx: u64,
+        map: u64,
+        index: u64,
+    ) -> Result<Option<Arc<Program>>, Trap> {
+        let array = crate::helpers::prog_array(self, ctx, map)?;
         // Only the low half of the index counts (kernel `___bpf_prog_run`), and only
         // calls that succeed (the x86 JIT's count, which is what runs).
         let index = u32::try_from(index & u64::from(u32::MAX)).unwrap_or(u32::MAX);
@@ -343,8 +348,13 @@ impl<'r> Run<'r> {
 
     /// Loads a word of the packet for `ld_abs` and `ld_ind`, in host order; `None` when
     /// it is not all inside.
-    pub(crate) fn load_packet_word(&mut self, offset: i32, size: u32) -> Result<Option<u32>, Trap> {
-        crate::helpers::load_packet_word(self, offset, size)
+    pub(crate) fn load_packet_word(
+        &mut self,
+        ctx: u64,
+        offset: i32,
+        size: u32,
+    ) -> Result<Option<u32>, Trap> {
+        crate::helpers::load_packet_word(self, ctx, offset, size)
     }
 
     /// A denied access of a helper's argument.

@@ -218,10 +218,11 @@ impl Runner {
         self.packet.map(|packet| self.context.packet_out(packet))
     }
 
-    /// The context's bytes after the last run.
+    /// The context's bytes after the last run, as `BPF_PROG_TEST_RUN` gives them: no
+    /// guest pointers, and of a `__sk_buff` the fields that can be set.
     #[must_use]
     pub fn context_out(&self) -> Vec<u8> {
-        self.context.context_out()
+        self.context.context_out(self.packet)
     }
 }
 

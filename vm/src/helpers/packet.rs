@@ -128,11 +128,15 @@ fn inside(packet: &Packet, offset: i64, len: u32) -> Option<u32> {
 /// (`SKF_LL_OFF`), as for classic filters (kernel `bpf_internal_load_pointer_neg_helper`).
 pub(crate) fn load_packet_word(
     run: &mut Run<'_>,
+    ctx: u64,
     offset: i32,
     size: u32,
 ) -> Result<Option<u32>, Trap> {
     const SKF_LL_OFF: i64 = -0x20_0000;
     const SKF_NET_OFF: i64 = -0x10_0000;
+    if ctx != run.ctx() {
+        return Err(Trap::new(FaultKind::NoContextInR6));
+    }
     let packet = packet(run, "ld_abs", false)?;
     let offset = i64::from(offset);
     let link = match packet.kind {

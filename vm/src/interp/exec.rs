@@ -90,7 +90,7 @@ macro_rules! then {
 macro_rules! ld_skb {
     ($run:ident, $regs:ident, $op:ident, $size:literal, $base:expr, $leave:ident, $go:ident) => {{
         let offset = ($base as u32).wrapping_add($op.imm as u32).cast_signed();
-        match $run.load_packet_word(offset, $size) {
+        match $run.load_packet_word($regs.0[6], offset, $size) {
             Ok(Some(word)) => $regs.0[0] = u64::from(word),
             Ok(None) => {
                 $regs.0[0] = 0;
@@ -378,8 +378,8 @@ macro_rules! define_exec {
                         done = run.executed() - pc as i64 - 1;
                     }
                     Code::TailCall => {
-                        let [_, _, map, index, ..] = regs.0;
-                        match run.tail_call(map, index) {
+                        let [_, ctx, map, index, ..] = regs.0;
+                        match run.tail_call(ctx, map, index) {
                             Ok(Some(next)) => leave!(Why::TailCall(next)),
                             Ok(None) => regs.0[0] = POISON,
                             Err(trap) => leave!(Why::Trap(trap)),

@@ -11,7 +11,6 @@ use super::op::{Code, Op, Reg};
 use crate::helpers;
 use crate::isa::{self, Shape};
 use crate::machine::Machine;
-use crate::prog::Context;
 use crate::program::{Code as Decoded, Mistake, ProgramErrorKind as Kind, ProgramSpec};
 
 /// A program in the interpreter's form.
@@ -147,8 +146,8 @@ impl Lowering<'_> {
     }
 
     fn check_skb(&self, mnemonic: &'static str) -> Result<(), Kind> {
-        match self.spec.prog_type.map(|t| t.context) {
-            Some(Context::Skb(_)) => Ok(()),
+        match self.spec.prog_type {
+            Some(t) if t.legacy_loads => Ok(()),
             _ => Err(Kind::NoSkb { mnemonic }),
         }
     }
