@@ -126,7 +126,7 @@ impl FaultKind {
             Self::RecordHeld { .. } => {
                 "call bpf_ringbuf_submit or bpf_ringbuf_discard on each path"
             }
-            Self::Unsupported(_) | Self::Poisoned(_) => return None,
+            Self::Unsupported(_) | Self::Poisoned(_) | Self::NoContextInR6 => return None,
         })
     }
 }
