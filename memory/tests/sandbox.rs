@@ -2,10 +2,12 @@
 //! the window and does just what the shadow allows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use skep_memory::{
-    Access, Backing, Grid, GuestPtr, GuestSlice, Label, Relation, Span, SpanRequest, Why, Window,
+    Access, Backing, Grid, GuestPtr, GuestSlice, HostSegment, Label, Relation, Span, SpanRequest,
+    Why, Window,
 };
 
 fn window() -> Arc<Window> {
@@ -172,6 +174,23 @@ fn a_file_span_shares_the_files_bytes() {
     drop(a);
     assert_eq!(at.slice(&window, 8).expect("inside").to_vec(), [0; 8], "zeroed after the file");
     assert_eq!(b.part(5000, 3).to_vec(), b"abc", "and the file keeps its bytes");
+}
+
+#[test]
+fn host_segments_are_zero_and_a_file_keeps_theirs() {
+    let segment = HostSegment::anonymous(100, "a test").expect("room");
+    let cells = segment.cells32(0, 25);
+    assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
+    cells[24].store(7, Ordering::Relaxed);
+    assert_eq!(segment.cells64(96, 1)[0].load(Ordering::Relaxed), 7);
+
+    let file = tempfile();
+    file.set_len(4096).expect("a file grows");
+    let first = HostSegment::file(&file, 4096, "a test").expect("a mapping");
+    let second = HostSegment::file(&file, 4096, "a test").expect("a mapping");
+    first.cells64(8, 1)[0].store(42, Ordering::Release);
+    assert_eq!(second.cells64(8, 1)[0].load(Ordering::Acquire), 42);
+    assert!(HostSegment::anonymous(u64::MAX, "too much").is_err());
 }
 
 fn tempfile() -> std::fs::File {
