@@ -184,6 +184,16 @@ impl Chains {
         }
     }
 
+    /// The keys in a bucket; `None` behind the last one.
+    pub(crate) fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
+        let elements = (bucket < self.buckets).then(|| self.bucket_elements(bucket))?;
+        let key = |element| {
+            let mut key = vec![0; self.key_size];
+            self.copy_key(element, &mut key).then_some(key)
+        };
+        Some(elements.into_iter().filter_map(key).collect())
+    }
+
     /// The element that comes after the one with key `bytes`, or the first one when
     /// `bytes` is `None` or not there (kernel `htab_map_get_next_key`).
     pub(crate) fn next(&self, bytes: Option<&[u8]>, out: &mut [u8]) -> Result<(), Errno> {
