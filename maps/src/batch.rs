@@ -128,8 +128,9 @@ fn write(
     request: BatchRequest,
     element: impl Fn(usize) -> Result<(), Errno>,
 ) -> Batch {
+    let command = if has_command { Ok(()) } else { Err(Errno::ENOTSUPP) };
     let begins = check_permission(map, BPF_F_RDONLY)
-        .and_then(|()| if has_command { Ok(()) } else { Err(Errno::ENOTSUPP) })
+        .and(command)
         .and_then(|()| check_flags(map, request.elem_flags));
     if let Err(errno) = begins {
         return Batch::refused(request, errno);

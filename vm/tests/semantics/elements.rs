@@ -15,7 +15,7 @@ use crate::ops::batch_outcome;
 use crate::probe::Probe;
 use crate::section::Section;
 use crate::state::{lock, type_named};
-use crate::text::{asked32, outcome};
+use crate::text::{asked32, hex, outcome};
 
 const LOOKUP: i32 = 1;
 const UPDATE: i32 = 2;
@@ -28,6 +28,7 @@ pub(crate) fn answer(section: &Section) -> Vec<String> {
     let answer = |case: &Case<'_>| match case.question[0] {
         "prog_array" if case.asked("owner").is_some() => owner(&lab, case),
         "prog_array" => reowned(&lab),
+        _ if case.question.contains(&"reused") => reused(&lab, case),
         "hash" if case.asked("elements").is_some() => buckets(&lab, case),
         _ => pointer(&lab, case),
     };
@@ -76,6 +77,22 @@ fn update(asm: &mut Asm, number: i32, value: i32, flags: i32) {
     asm.st(W, R10, -16, 0).st(W, R10, -12, value);
     key(asm, number);
     asm.mov_reg(R3, R10).alu64(ADD, R3, -16).mov(R4, flags).call(UPDATE);
+}
+
+/// What the other CPUs have in an element that was another key's before.
+fn reused(lab: &Lab, case: &Case<'_>) -> String {
+    let name = case.question[0];
+    let flags = if name.ends_with("/no_prealloc") { BPF_F_NO_PREALLOC } else { 0 };
+    let map = lab.map(&MapDef { flags, ..def(type_named(name), 4, 8, 1) });
+    let mut value = vec![0xff; map.core().user_value_size()];
+    sys::update(&*map, Some(&1_u32.to_le_bytes()), &value, 0).expect("there is room");
+    sys::delete(&*map, Some(&1_u32.to_le_bytes())).expect("it is there");
+    let probe = Probe::new(lab, "sched_cls", &[Arc::clone(&map)], |asm| update(asm, 2, 5, 0));
+    if let Err(ended) = probe.and_then(|probe| probe.run_on(&[])) {
+        return ended;
+    }
+    sys::lookup(&*map, Some(&2_u32.to_le_bytes()), 0, &mut value).expect("it was stored");
+    format!("value={}", hex(&value))
 }
 
 /// Buckets with more elements than a batch has room for.
