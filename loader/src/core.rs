@@ -11,7 +11,7 @@ use skep_vm::isa::Insn;
 use crate::btf::{Btf, BtfExt, CoreKind, TypeId};
 use crate::bytes::index;
 use crate::code::SLOT;
-use crate::reloc::LDDW;
+use crate::encoding::LDDW;
 
 /// A place in a linked program that a CO-RE relocation touches.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::code::{Code, Function, SLOT};
-use crate::link::{PSEUDO_CALL, PSEUDO_FUNC};
-use crate::reloc::{CALL, CodeReloc, CodeRelocs, LDDW, Target};
+use crate::encoding::{CALL, LDDW, PSEUDO_CALL, PSEUDO_FUNC};
+use crate::reloc::{CodeReloc, CodeRelocs, Target};
 
 /// Which functions each function calls or takes the address of.
 pub(crate) fn callees(code: &Code, relocs: &CodeRelocs) -> Vec<Vec<usize>> {

@@ -22,6 +22,7 @@ mod bytes;
 mod code;
 mod core;
 pub mod elf;
+mod encoding;
 mod error;
 mod graph;
 mod lines;

@@ -11,22 +11,14 @@ use crate::bytes::index;
 use crate::code::{Code, Function, SLOT};
 use crate::core::{CoreRelocs, CoreSite, apply_local};
 use crate::elf::Elf;
+use crate::encoding::{CALL, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE};
 use crate::error::{LoadError, Site};
 use crate::graph::{callees, unrelocated};
 use crate::lines::Lines;
 use crate::listing::is_extern;
 use crate::maps::{DataKind, Maps};
 use crate::program::{Func, Line, ProgramDef};
-use crate::reloc::{CALL, CodeRelocs, Target, unset};
-
-/// `src` of a call to a function of the program (kernel `BPF_PSEUDO_CALL`).
-pub(crate) const PSEUDO_CALL: u8 = 1;
-/// `src` of a load of a function's address (`BPF_PSEUDO_FUNC`).
-pub(crate) const PSEUDO_FUNC: u8 = 4;
-/// `src` of a load of a map by index (`BPF_PSEUDO_MAP_IDX`).
-const PSEUDO_MAP_IDX: u8 = 5;
-/// `src` of a load of an address in a map's value (`BPF_PSEUDO_MAP_IDX_VALUE`).
-const PSEUDO_MAP_IDX_VALUE: u8 = 6;
+use crate::reloc::{CodeRelocs, Target, unset};
 
 /// What stands in place of a call to a weak function that is not there: a helper
 /// number that no kernel has (libbpf uses the same), to which the function's index in

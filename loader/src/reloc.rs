@@ -18,13 +18,9 @@ use skep_vm::isa::Insn;
 
 use crate::code::{Code, SLOT};
 use crate::elf::{Bind, Elf, Home, Reloc, Symbol, SymbolKind, reloc_name};
+use crate::encoding::{CALL, LDDW};
 use crate::error::{KCONFIG, LoadError, Site};
 use crate::maps::{MapIndex, Maps, Role, role};
-
-/// Opcode byte of a 64-bit immediate load, the first of two slots.
-pub(crate) const LDDW: u8 = 0x18;
-/// Opcode byte of a call.
-pub(crate) const CALL: u8 = 0x85;
 
 /// What a relocated instruction refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,6 +28,7 @@ use crate::fault::FaultKind;
 use crate::program::Program;
 use crate::run::{Run, Trap};
 
+pub use names::{LAST, name};
 pub(crate) use packet::load_packet_word;
 
 /// The number of `tail_call`, which engines implement themselves.
@@ -82,7 +83,7 @@ pub(crate) fn at(position: usize) -> &'static Helper {
 /// The fault of calling a helper that skep does not have.
 #[cold]
 pub(crate) fn missing(id: u32) -> FaultKind {
-    FaultKind::Helper(match names::name(id) {
+    FaultKind::Helper(match name(id) {
         Some(name) => format!("skep does not support helper `{name}` (number {id}) yet"),
         None => format!("there is no helper number {id}"),
     })

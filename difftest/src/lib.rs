@@ -1,0 +1,27 @@
+//! Compares what skep makes of random programs with what others make of them: the Linux
+//! kernel, and rbpf.
+//!
+//! [`generate`] writes programs that are right; [`mutate`] makes them subtly wrong.
+//! [`Skep`] and [`Linux`] run them. All randomness comes from a seed that the tests print
+//! and that can be given to them again (see `seed`).
+
+mod case;
+mod code;
+mod generate;
+mod layout;
+mod linux;
+mod mutate;
+mod profile;
+mod rng;
+mod shrink;
+mod skep;
+
+pub use case::{Answer, Case};
+pub use generate::generate;
+pub use layout::{DATA, MEMORY, OUT};
+pub use linux::{Linux, Refused};
+pub use mutate::{calls_out, mutate, random_insns};
+pub use profile::Profile;
+pub use rng::Rng;
+pub use shrink::{nothing, shrink};
+pub use skep::{NoAnswer, Skep};

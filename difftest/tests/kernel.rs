@@ -1,0 +1,90 @@
+//! Random programs on skep and on the Linux kernel.
+//!
+//! `SKEP_SEED` sets the seed; `SKEP_KERNEL_PROGRAMS` says how many programs the kernel
+//! must have accepted before the test ends.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use skep_difftest::{Answer, Case, Linux, NoAnswer, Profile, Rng, Skep, generate, shrink};
+use skep_oracle::Kernel;
+use skep_vm::isa::{Op, ROWS, Shape};
+
+use common::{number, say, seed};
+
+const PROGRAMS: u64 = 500;
+const MAX_INSNS: u64 = 1_000_000;
+
+#[test]
+fn programs_that_the_kernel_runs_end_the_same_in_skep() {
+    let test = "random programs";
+    let Some(kernel) = Kernel::for_test(test) else {
+        return;
+    };
+    let linux = Linux::new(kernel);
+    let mut skep = Skep::new(MAX_INSNS);
+    let (seed, wanted) = (seed(), number("SKEP_KERNEL_PROGRAMS", PROGRAMS));
+    let start = Instant::now();
+    let (mut accepted, mut insns, mut refused) = (0, 0, BTreeMap::new());
+    let (mut tried, mut seen) = (0, BTreeSet::new());
+    while accepted < wanted {
+        // Each program has a seed of its own, so that one can be looked at alone.
+        let case = generate(&mut Rng::new(seed.wrapping_add(tried)), Profile::Linux);
+        tried += 1;
+        let theirs = match linux.run(&case) {
+            Ok(answer) => answer,
+            Err(why) => {
+                *refused.entry(why.reason).or_insert(0u64) += 1;
+                assert!(tried < 2 * wanted + 100, "the kernel refuses too much: {refused:#?}");
+                continue;
+            }
+        };
+        accepted += 1;
+        insns += case.insns.len();
+        seen.extend(case.insns.iter().filter_map(|insn| insn.op().ok()));
+        if let Some(wrong) = compare(&mut skep, &case, &theirs) {
+            let smaller = shrink(&case, |case| {
+                // Wrong in the same way: not because it now shows an address, say.
+                let same = |theirs| compare(&mut skep, case, &theirs).is_some_and(|w| w == wrong);
+                linux.run(case).is_ok_and(same)
+            });
+            let program = tried - 1;
+            panic!("program {program} of seed {seed:#x}: {wrong}\n{case}\nshrunk:\n{smaller}");
+        }
+    }
+    let missing = ROWS.iter().map(|row| row.op).filter(|op| !seen.contains(op) && is_written(*op));
+    let missing: Vec<Op> = missing.collect();
+    assert!(accepted < PROGRAMS || missing.is_empty(), "no program has {missing:?}");
+    say(&format!(
+        "{test}: {accepted} accepted by the kernel and equal, of {tried} tried; {} instructions \
+         on average; seed {seed:#x}; {:.1} s; refused: {refused:?}",
+        insns / usize::try_from(accepted).unwrap(),
+        start.elapsed().as_secs_f64(),
+    ));
+}
+
+/// What differs between skep's answer and the kernel's.
+fn compare(skep: &mut Skep, case: &Case, theirs: &Answer) -> Option<String> {
+    match skep.run(case) {
+        // BPF_PROG_TEST_RUN returns the low half; all of r0 is in memory, too.
+        Ok(ours) => {
+            let ours = Answer { r0: ours.r0 & u64::from(u32::MAX), ..ours };
+            (ours != *theirs).then(|| format!("skep, kernel:\n{}", ours.difference(theirs)))
+        }
+        Err(NoAnswer::Refused(why)) => Some(format!("skep refuses it: {why}")),
+        Err(NoAnswer::Stopped(why)) => Some(format!("skep stops it: {why}")),
+    }
+}
+
+/// Whether random programs hold this operation: all but those about other things than
+/// numbers and memory.
+fn is_written(op: Op) -> bool {
+    match op.row().shape {
+        Shape::Lddw => matches!(op, Op::Lddw | Op::LddwMapIdxValue),
+        Shape::Call => op == Op::CallLocal,
+        Shape::CallBtf | Shape::CallReg | Shape::Cast | Shape::LdAbs | Shape::LdInd => false,
+        _ => true,
+    }
+}

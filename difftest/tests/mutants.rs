@@ -1,0 +1,139 @@
+//! Programs that were right before something in them was changed: skep refuses, stops or
+//! runs them, and what the kernel runs ends the same in skep.
+//!
+//! `SKEP_SEED` sets the seed, `SKEP_MUTANTS` the number of programs.
+//!
+//! The kernel is asked as it is by a process without `CAP_PERFMON`: then the verifier
+//! accepts no program that shows an address or reads stack that it has not written.
+//! What such a program computes is not defined, and differs from one kernel to the next.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use skep_difftest::{
+    Answer, Case, Linux, NoAnswer, Profile, Rng, Skep, calls_out, generate, mutate, nothing,
+};
+use skep_oracle::Kernel;
+use skep_vm::{ProgramError, ProgramErrorKind};
+
+use common::{number, say, seed};
+
+const MUTANTS: u64 = 4_000;
+const MAX_INSNS: u64 = 100_000;
+
+#[test]
+fn mutants_do_no_harm_and_end_as_in_the_kernel() {
+    let kernel = Kernel::for_test("mutants");
+    // Capabilities are a thread's own.
+    let test = thread::spawn(move || {
+        if kernel.is_some() {
+            let wanted = CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
+            let now = capabilities(None).expect("a thread may read its capabilities");
+            let fewer = CapabilitySets { effective: now.permitted & wanted, ..now };
+            set_capabilities(None, fewer).expect("a thread may drop capabilities");
+        }
+        run(kernel);
+    });
+    if let Err(panic) = test.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn run(kernel: Option<Kernel>) {
+    let linux = kernel.map(Linux::new);
+    let mut skep = Skep::new(MAX_INSNS);
+    let (seed, mutants) = (seed(), number("SKEP_MUTANTS", MUTANTS));
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for mutant in 0..mutants {
+        let mut rng = Rng::new(seed.wrapping_add(mutant));
+        let mut case = generate(&mut rng, Profile::LinuxPlain);
+        mutate(&mut rng, &mut case.insns);
+        let ours = skep.run(&case);
+        let what = match &ours {
+            Ok(_) => "run",
+            Err(NoAnswer::Refused(_)) => "refused",
+            Err(NoAnswer::Stopped(_)) => "stopped",
+        };
+        *counts.entry(what).or_default() += 1;
+        let Some(linux) = linux.as_ref().filter(|_| !calls_out(&case.insns)) else {
+            continue;
+        };
+        let Ok(theirs) = linux.try_run(&case) else {
+            continue;
+        };
+        *counts.entry("accepted by the kernel").or_default() += 1;
+        if matches!(ours, Err(NoAnswer::Refused(_))) {
+            *counts.entry("refused by skep for dead code").or_default() += 1;
+        }
+        if let Some(wrong) = difference(&mut skep, &case, ours, &theirs) {
+            panic!("mutant {mutant} of seed {seed:#x}: {wrong}\n{case}");
+        }
+    }
+    say(&format!("mutants: {mutants}; in skep and the kernel {counts:?}; seed {seed:#x}"));
+    for what in ["run", "refused", "stopped"] {
+        assert!(counts.contains_key(what), "no mutant was {what}");
+    }
+    if linux.is_some() {
+        let accepted = counts.get("accepted by the kernel").copied().unwrap_or_default();
+        assert!(accepted > mutants / 20, "the kernel accepts only {accepted}");
+    }
+}
+
+/// What differs between skep and the kernel, which runs the program.
+fn difference(
+    skep: &mut Skep,
+    case: &Case,
+    ours: Result<Answer, NoAnswer>,
+    theirs: &Answer,
+) -> Option<String> {
+    match ours {
+        Ok(ours) => {
+            let ours = Answer { r0: ours.r0 & u64::from(u32::MAX), ..ours };
+            (ours != *theirs).then(|| format!("skep, kernel:\n{}", ours.difference(theirs)))
+        }
+        Err(NoAnswer::Refused(why)) => {
+            let ours = run_without_dead_code(skep, case, why);
+            let same = ours.map(|ours| difference(skep, case, Ok(ours), theirs));
+            same.unwrap_or_else(Some)
+        }
+        Err(NoAnswer::Stopped(why)) => Some(format!("skep stops it: {why}")),
+    }
+}
+
+/// Runs a program that skep refuses for single instructions, if they are never reached.
+///
+/// The verifier looks at the fields of instructions that it thinks can be reached; skep
+/// looks at all of them.
+fn run_without_dead_code(
+    skep: &mut Skep,
+    case: &Case,
+    mut why: ProgramError,
+) -> Result<Answer, String> {
+    let mut case = case.clone();
+    let mut dead = Vec::new();
+    loop {
+        use ProgramErrorKind as Kind;
+        let single = matches!(
+            why.kind,
+            Kind::Decode(_)
+                | Kind::FramePointerWritten
+                | Kind::DivisionByZero
+                | Kind::ShiftTooFar { .. }
+        );
+        if !single || dead.contains(&why.insn) {
+            return Err(format!("skep refuses it: {why}"));
+        }
+        dead.push(why.insn);
+        case.insns[why.insn as usize] = nothing();
+        match skep.run_around(&case, &dead) {
+            Ok(answer) => return Ok(answer),
+            Err(NoAnswer::Refused(next)) => why = next,
+            Err(NoAnswer::Stopped(fault)) => {
+                return Err(format!("skep refuses it: {why}; {fault}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Random programs on skep and on rbpf's interpreter.
+//!
+//! `SKEP_SEED` sets the seed, `SKEP_RBPF_PROGRAMS` the number of programs.
+
+mod common;
+
+use std::any::Any;
+use std::io;
+
+use skep_difftest::{Answer, Case, Profile, Rng, Skep, generate, shrink};
+
+use common::{number, say, seed};
+
+const PROGRAMS: u64 = 10_000;
+const MAX_INSNS: u64 = 1_000_000;
+/// Frame sizes of the main function and of others; all must fit in 512 bytes.
+const FRAMES: (u16, u16) = (144, 32);
+
+#[test]
+fn programs_end_the_same_in_rbpf() {
+    let mut skep = Skep::new(MAX_INSNS);
+    let (seed, programs) = (seed(), number("SKEP_RBPF_PROGRAMS", PROGRAMS));
+    for program in 0..programs {
+        let case = generate(&mut Rng::new(seed.wrapping_add(program)), Profile::Rbpf);
+        if let Some(wrong) = compare(&mut skep, &case) {
+            let smaller = shrink(&case, |case| compare(&mut skep, case).as_ref() == Some(&wrong));
+            panic!("program {program} of seed {seed:#x}: {wrong}\n{case}\nshrunk:\n{smaller}");
+        }
+    }
+    say(&format!("rbpf: {programs} random programs equal; seed {seed:#x}"));
+}
+
+/// What differs between skep's answer and rbpf's.
+fn compare(skep: &mut Skep, case: &Case) -> Option<String> {
+    let theirs = match run(case) {
+        Ok(answer) => answer,
+        Err(error) => return Some(format!("rbpf: {error}")),
+    };
+    match skep.run(case) {
+        Ok(ours) if ours == theirs => None,
+        Ok(ours) => Some(format!("skep, rbpf:\n{}", ours.difference(&theirs))),
+        Err(why) => Some(format!("skep: {why:?}")),
+    }
+}
+
+fn run(case: &Case) -> io::Result<Answer> {
+    let code: Vec<u8> = case.insns.iter().flat_map(|insn| insn.to_le_bytes()).collect();
+    let mut vm = rbpf::EbpfVmRaw::new(None)?;
+    vm.set_stack_usage_calculator(frame, Box::new(()))?;
+    vm.set_program(&code)?;
+    let mut memory = case.memory.clone();
+    let r0 = vm.execute_program(&mut memory)?;
+    Ok(Answer { r0, memory, packet: case.packet.clone() })
+}
+
+fn frame(_program: &[u8], function: usize, _data: &mut dyn Any) -> u16 {
+    if function == 0 { FRAMES.0 } else { FRAMES.1 }
+}

@@ -1,0 +1,99 @@
+//! The consumer of a ring buffer.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use skep_maps::RingBuf;
+
+use crate::{Error, Map};
+
+/// Takes records out of a ring buffer, in the order in which they were reserved. A
+/// handle; the records go to whoever polls first.
+#[derive(Debug)]
+pub struct RingBuffer {
+    map: Map,
+}
+
+impl RingBuffer {
+    pub(crate) fn new(map: &Map) -> Result<Self, Error> {
+        let ring = map.map().as_ring_buf().ok_or_else(|| map.wrong_type("records"))?;
+        ring.event().map_err(io_error)?;
+        Ok(Self { map: map.clone() })
+    }
+
+    fn ring(&self) -> &RingBuf {
+        self.map.map().as_ring_buf().expect("checked when it was made")
+    }
+
+    /// Gives each record that is there to `callback` until it breaks; does not wait.
+    /// Returns how many it gave. Discarded records are skipped; a record that is still
+    /// being written, and all behind it, stay.
+    pub fn consume(&mut self, mut callback: impl FnMut(&[u8]) -> ControlFlow<()>) -> u64 {
+        let mut bytes = Vec::new();
+        let consumed = self.ring().consume(|record| {
+            bytes.resize(record.len(), 0);
+            record.read(&mut bytes);
+            callback(&bytes)
+        });
+        consumed.records
+    }
+
+    /// As [`RingBuffer::consume`], but waits up to `timeout` for the first record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the host cannot wait.
+    pub fn poll(
+        &mut self,
+        timeout: Duration,
+        mut callback: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let start = Instant::now();
+        loop {
+            let taken = self.consume(&mut callback);
+            let left = timeout.saturating_sub(start.elapsed());
+            if taken > 0 || left.is_zero() {
+                return Ok(taken);
+            }
+            self.wait(left)?;
+        }
+    }
+
+    /// Waits until a record is committed or the time is over.
+    fn wait(&self, timeout: Duration) -> Result<(), Error> {
+        let event = self.ring().event().map_err(io_error)?;
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let mut fds = [PollFd::new(&event, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(io_error(error.into())),
+        }
+        // Reset it; that it was not set is no error.
+        let _was_not_set = rustix::io::read(event, &mut [0u8; 8]);
+        Ok(())
+    }
+
+    /// How many records found no room.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.ring().dropped()
+    }
+}
+
+impl AsFd for RingBuffer {
+    /// A descriptor that becomes readable when a record wakes the consumer, for epoll.
+    /// Read eight bytes from it to reset it, then consume.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring().event().expect("it was made with the consumer")
+    }
+}
+
+fn io_error(source: io::Error) -> Error {
+    Error::Io { path: "event descriptor of a ring buffer".into(), source }
+}

@@ -1,0 +1,196 @@
+//! The state of a loaded object, as text and for serde.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map as Object, Value, json};
+use skep_maps::MapType;
+
+use crate::{Event, Loaded, Map, value};
+
+/// The contents of maps and the records that were waiting.
+///
+/// The same state gives the same text, so that it can be compared with a stored one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// The maps, in the object's order.
+    pub maps: Vec<MapSnapshot>,
+    /// The records, map by map.
+    pub events: Vec<EventSnapshot>,
+}
+
+/// A map's state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MapSnapshot {
+    /// The map's name.
+    pub name: String,
+    /// The map's type as bpftool prints it.
+    #[serde(rename = "type")]
+    pub map_type: &'static str,
+    /// Size of a key in bytes.
+    pub key_size: u32,
+    /// Size of a value in bytes.
+    pub value_size: u32,
+    /// How many entries fit.
+    pub max_entries: u32,
+    /// Creation flags.
+    pub flags: u32,
+    /// Bytes that the kernel would charge.
+    pub bytes_memlock: u64,
+    /// The entries: by ascending key bytes, arrays by index.
+    pub entries: Vec<Value>,
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EventSnapshot {
+    /// The map it came through.
+    pub map: String,
+    /// Its bytes in hexadecimal.
+    pub data: String,
+}
+
+impl Snapshot {
+    pub(crate) fn of(loaded: &Loaded) -> Self {
+        let events = loaded.events().iter().map(EventSnapshot::of).collect();
+        Self { maps: loaded.maps().iter().map(MapSnapshot::of).collect(), events }
+    }
+}
+
+impl EventSnapshot {
+    fn of(event: &Event) -> Self {
+        Self { map: event.map.clone(), data: event.hex() }
+    }
+}
+
+impl MapSnapshot {
+    /// The state of one map.
+    #[must_use]
+    pub fn of(map: &Map) -> Self {
+        let def = map.def();
+        let entries = if is_ring(map) { Vec::new() } else { map.entries() };
+        Self {
+            name: def.name.clone(),
+            map_type: map.map_type().name(),
+            key_size: def.key_size,
+            value_size: def.value_size,
+            max_entries: def.max_entries,
+            flags: def.flags,
+            bytes_memlock: map.bytes_memlock(),
+            entries: entries.iter().map(|(key, value)| entry(map, key, value)).collect(),
+        }
+    }
+
+    /// The document that the command line prints for a map.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        if let Value::Object(object) = &mut json {
+            object.shift_remove("name");
+        }
+        json
+    }
+}
+
+fn is_ring(map: &Map) -> bool {
+    map.map_type() == MapType::Ringbuf
+}
+
+/// An entry: hexadecimal always, values where BTF types them.
+fn entry(map: &Map, key: &[u8], bytes: &[u8]) -> Value {
+    let mut entry = Object::new();
+    entry.insert("key_hex".to_owned(), value::to_hex(key).into());
+    if let Some(key) = map.key_value(key).or_else(|| index(map, key)) {
+        entry.insert("key".to_owned(), key);
+    }
+    if map.map_type().is_percpu() {
+        let values = map.cpu_values(bytes).enumerate().map(|(cpu, part)| {
+            let mut json = json!({ "cpu": cpu });
+            put_value(map, part, &mut json);
+            json
+        });
+        entry.insert("values".to_owned(), values.collect());
+        return Value::Object(entry);
+    }
+    let mut json = Value::Object(entry);
+    put_value(map, bytes, &mut json);
+    json
+}
+
+/// The keys of arrays are numbers, whether or not a type says so.
+fn index(map: &Map, key: &[u8]) -> Option<Value> {
+    let is_index = skep_maps::sys::is_indexed(map.map_type());
+    is_index.then(|| u32::from_le_bytes(key.try_into().unwrap_or_default()).into())
+}
+
+fn put_value(map: &Map, bytes: &[u8], entry: &mut Value) {
+    entry["value_hex"] = value::to_hex(bytes).into();
+    if map.map_type().holds_handles() {
+        entry["value"] = u32::from_le_bytes(bytes.try_into().unwrap_or_default()).into();
+    } else if let Some(value) = map.value_value(bytes) {
+        entry["value"] = value;
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for map in &self.maps {
+            write!(f, "{map}")?;
+        }
+        for event in &self.events {
+            writeln!(f, "event {} {}", event.map, event.data)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for MapSnapshot {
+    /// One line for the map, then one for each entry. Runs of array entries that are all
+    /// zero are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, map_type, key_size, value_size, max_entries, .. } = self;
+        writeln!(f, "map {name} {map_type} key {key_size} value {value_size} max {max_entries}")?;
+        let is_array = map_type.ends_with("array");
+        let mut skipped = 0u64;
+        for entry in &self.entries {
+            if is_array && is_zero(entry) {
+                skipped += 1;
+                continue;
+            }
+            writeln!(f, "  {}: {}", part(entry, "key"), values(entry))?;
+        }
+        if skipped > 0 {
+            writeln!(f, "  ({skipped} zero)")?;
+        }
+        Ok(())
+    }
+}
+
+fn is_zero(entry: &Value) -> bool {
+    let zero = |value: &Value| {
+        value["value_hex"].as_str().is_some_and(|hex| hex.bytes().all(|digit| digit == b'0'))
+    };
+    match entry["values"].as_array() {
+        Some(values) => values.iter().all(zero),
+        None => zero(entry),
+    }
+}
+
+/// The value when there is one, else the bytes.
+fn part(entry: &Value, name: &str) -> String {
+    match entry.get(name) {
+        Some(value) => value.to_string(),
+        None => entry[format!("{name}_hex")].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+fn values(entry: &Value) -> String {
+    match entry["values"].as_array() {
+        Some(values) => values
+            .iter()
+            .map(|value| format!("cpu{} {}", value["cpu"], part(value, "value")))
+            .collect::<Vec<_>>()
+            .join(", "),
+        None => part(entry, "value"),
+    }
+}

@@ -1,0 +1,192 @@
+//! The virtual machine: one world of maps and programs.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use skep_vm::isa::Insn;
+use skep_vm::prog::ProgType;
+use skep_vm::{Host, Machine, ProgramSpec};
+
+use crate::cpus::Cpus;
+use crate::{Engine, Error, Loaded, Map, Object, Program, Runner, SystemHost};
+
+/// A virtual machine: guest memory, maps, programs, virtual CPUs. A cheap handle; clones
+/// are the same machine.
+///
+/// Several objects may be loaded into one machine, and many runners may run at once.
+#[derive(Debug, Clone)]
+pub struct Vm {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) engine: Engine,
+    pub(crate) cpus: Arc<Cpus>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) max_insns: Option<u64>,
+}
+
+/// Settings of a virtual machine to be built.
+#[derive(Debug)]
+pub struct VmBuilder {
+    cpus: u32,
+    host: Arc<dyn Host>,
+    engine: Engine,
+    timeout: Option<Duration>,
+    max_insns: Option<u64>,
+}
+
+impl Vm {
+    /// Starts with the defaults: as many virtual CPUs as the machine has, at most 8; the
+    /// real host; the interpreter; ten seconds for a run.
+    #[must_use]
+    pub fn builder() -> VmBuilder {
+        let cpus = available_parallelism().map_or(1, std::num::NonZero::get).min(8);
+        VmBuilder {
+            cpus: u32::try_from(cpus).unwrap_or(1),
+            host: Arc::new(SystemHost),
+            engine: Engine::default(),
+            timeout: Some(Duration::from_secs(10)),
+            max_insns: None,
+        }
+    }
+
+    /// Loads an object: creates its maps, fills its data sections, links its programs.
+    ///
+    /// A program that cannot be linked does not fail the load; asking for it does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Create`] when a map cannot be created, [`Error::BigEndian`].
+    pub fn load(&self, object: Object) -> Result<Loaded, Error> {
+        Loaded::new(self, object)
+    }
+
+    /// A runner on any free virtual CPU; waits until one is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] when guest memory is full.
+    pub fn runner(&self) -> Result<Runner, Error> {
+        Runner::new(self, self.inner.cpus.wait(None)?)
+    }
+
+    /// A runner on a certain virtual CPU; waits until it is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCpu`] when there is no such CPU, [`Error::Memory`] when guest memory is
+    /// full.
+    pub fn runner_on(&self, cpu: u32) -> Result<Runner, Error> {
+        Runner::new(self, self.inner.cpus.wait(Some(cpu))?)
+    }
+
+    /// A runner on any virtual CPU that is free now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCpu`] when none is free, [`Error::Memory`] when guest memory is full.
+    pub fn try_runner(&self) -> Result<Runner, Error> {
+        Runner::new(self, self.inner.cpus.take(None)?)
+    }
+
+    /// A program without an object. `insns` name maps by their index in `maps`
+    /// (`BPF_PSEUDO_MAP_IDX`). Without a type, the program gets raw bytes as its context
+    /// and their number in r2.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Program`] when it is not well-formed.
+    pub fn program_from_insns(
+        &self,
+        name: &str,
+        prog_type: Option<&'static ProgType>,
+        insns: &[Insn],
+        maps: &[Map],
+    ) -> Result<Program, Error> {
+        let spec = ProgramSpec {
+            name: name.to_owned(),
+            prog_type,
+            insns: insns.to_vec(),
+            maps: maps.iter().map(|map| Arc::clone(map.map())).collect(),
+            ..ProgramSpec::default()
+        };
+        let program = self.inner.machine.load(spec).map_err(|source| Error::Program {
+            object: "program".to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(Program::new(program))
+    }
+
+    /// The number of virtual CPUs.
+    #[must_use]
+    pub fn cpus(&self) -> u32 {
+        self.inner.machine.world().cpus()
+    }
+
+    /// The engine that runs programs.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.inner.engine
+    }
+}
+
+impl VmBuilder {
+    /// The number of virtual CPUs, 1 to 1024.
+    #[must_use]
+    pub fn cpus(self, cpus: u32) -> Self {
+        Self { cpus, ..self }
+    }
+
+    /// Where clocks, random numbers and the task come from.
+    #[must_use]
+    pub fn host(self, host: impl Host + 'static) -> Self {
+        Self { host: Arc::new(host), ..self }
+    }
+
+    /// The same with a host that others have a handle to.
+    #[must_use]
+    pub fn shared_host(self, host: Arc<dyn Host>) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
+    }
+
+    /// How long a run may take; `None` for as long as it wants.
+    #[must_use]
+    pub fn timeout(self, timeout: Option<Duration>) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// How many instructions a run may execute.
+    #[must_use]
+    pub fn max_insns(self, max_insns: u64) -> Self {
+        Self { max_insns: Some(max_insns), ..self }
+    }
+
+    /// Builds the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] when the host grants no address space.
+    pub fn build(self) -> Result<Vm, Error> {
+        let machine = Machine::new(self.cpus)?;
+        let inner = Inner {
+            cpus: Cpus::new(machine.world().cpus()),
+            machine,
+            host: self.host,
+            engine: self.engine,
+            timeout: self.timeout,
+            max_insns: self.max_insns,
+        };
+        Ok(Vm { inner: Arc::new(inner) })
+    }
+}
