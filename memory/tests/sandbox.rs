@@ -1,6 +1,7 @@
 //! The sandbox holds: whatever address, width and rights, an access stays inside
 //! the window and does just what the shadow allows.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -204,6 +205,43 @@ fn tempfile() -> std::fs::File {
         .expect("a temporary file");
     std::fs::remove_file(path).expect("it exists");
     file
+}
+
+#[test]
+fn a_pattern_of_rights_is_the_same_whether_its_pages_are_shared_or_not() {
+    let window = window();
+    // Short, long, and long with a period that no page size divides.
+    let cases: [(u32, &[(u32, u32)], u64); 3] = [
+        (24, &[(0, 16)], 24 * 100),
+        (16, &[(0, 8)], 16 << 18),
+        (40, &[(4, 20), (24, 31)], 40 * 130_001 - 9),
+    ];
+    for (period, open, len) in cases {
+        let open: Vec<Range<u32>> = open.iter().map(|&(start, end)| start..end).collect();
+        let request = SpanRequest {
+            len,
+            align: 4096,
+            access: Access::None,
+            label: Label::one("test object"),
+            backing: Backing::Anonymous,
+        };
+        let span = Span::new(&window, request).expect("room");
+        span.set_pattern(period, &open, Access::ReadWrite);
+        let view = window.view();
+        let (start, end) = (span.ptr().addr(), span.ptr().addr() + len);
+        let mut checked = 0;
+        for at in (start..end).filter(|at| (at - start) % 4093 < 200 || end - at < 200) {
+            let offset = u32::try_from((at - start) % u64::from(period)).expect("short");
+            let own = open.iter().find(|range| range.contains(&offset));
+            let whole = own.is_some_and(|range| at + u64::from(range.end - offset) <= end);
+            assert_eq!(view.access(at) == Access::ReadWrite, whole, "{period} {}", at - start);
+            checked += 1;
+        }
+        assert!(checked > 200);
+        assert_eq!(view.access(end), Access::None);
+        drop(span);
+        assert!((start..end).step_by(61).all(|at| view.access(at) == Access::None));
+    }
 }
 
 #[test]
