@@ -207,11 +207,14 @@ fn tempfile() -> std::fs::File {
     file
 }
 
+/// A period, what of it is open, and the length of the span.
+type Pattern = (u32, &'static [(u32, u32)], u64);
+
 #[test]
 fn a_pattern_of_rights_is_the_same_whether_its_pages_are_shared_or_not() {
     let window = window();
     // Short, long, and long with a period that no page size divides.
-    let cases: [(u32, &[(u32, u32)], u64); 3] = [
+    let cases: [Pattern; 3] = [
         (24, &[(0, 16)], 24 * 100),
         (16, &[(0, 8)], 16 << 18),
         (40, &[(4, 20), (24, 31)], 40 * 130_001 - 9),
