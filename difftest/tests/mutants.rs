@@ -18,12 +18,13 @@ use skep_difftest::{
 };
 use skep_oracle::Kernel;
 use skep_vm::isa::{Insn, Op};
-use skep_vm::{ProgramError, ProgramErrorKind};
+use skep_vm::{FaultKind, ProgramError, ProgramErrorKind};
 
 use common::{number, say, seed};
 
 const MUTANTS: u64 = 10_000;
-const MAX_INSNS: u64 = 100_000;
+/// More than the verifier follows.
+const MAX_INSNS: u64 = 2_000_000;
 
 #[test]
 fn mutants_do_no_harm_and_end_as_in_the_kernel() {
@@ -112,6 +113,13 @@ fn difference(
             let ours = run_without_dead_code(skep, case, why);
             let same = ours.map(|ours| difference(skep, case, Ok(ours), theirs));
             same.unwrap_or_else(Some)
+        }
+        // How often a `may_goto` lets a program go on depends on the clock in the kernel.
+        Err(NoAnswer::Stopped(why))
+            if matches!(why.kind, FaultKind::Budget { .. })
+                && case.insns.iter().any(|insn| insn.op() == Ok(Op::MayGoto)) =>
+        {
+            None
         }
         Err(NoAnswer::Stopped(why)) => Some(format!("skep stops it: {why}")),
     }
