@@ -14,7 +14,7 @@ use std::thread;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use skep_difftest::{
-    Answer, Case, Linux, NoAnswer, Profile, Rng, Skep, calls_out, generate, mutate, nothing,
+    Answer, Case, Linux, NoAnswer, Profile, Rng, Skep, calls_out, generate, mutate,
 };
 use skep_oracle::Kernel;
 use skep_vm::isa::{Insn, Op};
@@ -149,7 +149,7 @@ fn run_without_dead_code(
             return Err(format!("skep refuses it: {why}"));
         }
         dead.push(why.insn);
-        case.insns[why.insn as usize] = nothing();
+        case.insns[why.insn as usize] = Op::Exit.row().encode(Insn::default());
         match skep.run_around(&case, &dead) {
             Ok(answer) => return Ok(answer),
             Err(NoAnswer::Refused(next)) => why = next,
