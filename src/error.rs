@@ -163,6 +163,7 @@ impl Error {
             Self::BigEndian { .. } => {
                 Some("compile with `-target bpfel` or `-target bpf`".to_owned())
             }
+            Self::Fault(fault) => fault.kind.help().map(str::to_owned),
             Self::NoEngine { .. } => Some("the engines are: interp".to_owned()),
             _ => None,
         }

@@ -40,6 +40,77 @@
 //! # }
 //! ```
 //!
+//! Records of a ring buffer go to a callback, with a timeout and a descriptor for epoll:
+//!
+//! ```
+//! # use skep::{FixedHost, Input, Object, Vm};
+//! use std::ops::ControlFlow;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), skep::Error> {
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/objects/exec.bpf.o");
+//! let vm = Vm::builder().host(FixedHost::default()).build()?;
+//! let loaded = vm.load(Object::open(path)?)?;
+//! vm.runner()?.run(&loaded.program("on_exec")?, Input::raw([0; 64]))?;
+//!
+//! let mut events = loaded.map("events")?.ring_buffer()?;
+//! let mut sizes = Vec::new();
+//! events.poll(Duration::from_millis(100), |record| {
+//!     sizes.push(record.len());
+//!     ControlFlow::Continue(())
+//! })?;
+//! assert_eq!(sizes, [28]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Maps and programs can be made without an object, and a packet can be filled in place:
+//!
+//! ```
+//! use skep::{Map, MapDef, MapType, Vm, isa, prog};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let vm = Vm::builder().build()?;
+//! let def = MapDef {
+//!     name: "lengths".to_owned(),
+//!     map_type: MapType::Array.id(),
+//!     key_size: 4,
+//!     value_size: 8,
+//!     max_entries: 1,
+//!     ..MapDef::default()
+//! };
+//! let lengths = Map::create(&vm, &def)?;
+//! let insns = isa::assemble(
+//!     "ldxw %r2, [%r1+4]               # data_end
+//!      ldxw %r3, [%r1+0]               # data
+//!      sub %r2, %r3
+//!      lddw map_idx_value %r4, 0, 0    # the first map's only value
+//!      stxdw [%r4], %r2
+//!      mov %r0, 2                      # XDP_PASS
+//!      exit",
+//! )?;
+//! let program = vm.program_from_insns("measure", Some(&prog::XDP), &insns, &[lengths.clone()])?;
+//!
+//! let mut runner = vm.runner()?;
+//! let mut packet = runner.packet_buffer(100)?;
+//! packet.write(12, &[0x08, 0x00])?;
+//! let out = packet.run(&program)?;
+//! assert_eq!(out.action(), Some("XDP_PASS"));
+//! assert_eq!(lengths.lookup::<u32, u64>(&0)?, Some(100));
+//!
+//! // A fault says where and why.
+//! let insns = isa::assemble("mov %r0, 0\nldxdw %r1, [%r10-520]\nexit")?;
+//! let program = vm.program_from_insns("wild", None, &insns, &[])?;
+//! let error = runner.run(&program, skep::Input::none()).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "program `wild`, insn 1: r1 = *(u64 *)(r10 - 520): \
+//!      8-byte load 8 bytes before the start of a stack frame of 512 bytes"
+//! );
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What skep is not: it gives no verdict of the kernel's verifier and checks no licence.
 //! A program that runs here may still be refused by Linux.
 
@@ -75,4 +146,6 @@ pub use skep_loader as loader;
 pub use skep_maps::{Errno, MapDef, MapType, flags};
 pub use skep_vm::isa;
 pub use skep_vm::prog;
-pub use skep_vm::{Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Task, helpers};
+pub use skep_vm::{
+    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Task, helpers, is_poison,
+};

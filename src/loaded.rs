@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use skep_loader::{DataKind, Endian, Init, MapDecl, ProgramDef};
+use skep_loader::{DataKind, Endian, Init, MapDecl, POISON_CALL, ProgramDef};
 use skep_maps::MapType;
+use skep_vm::isa::Op;
 use skep_vm::prog::ProgType;
 use skep_vm::{ProgramError, ProgramSpec, SourceLine};
 
@@ -68,7 +69,7 @@ impl Loaded {
                 None => create(vm, &name, &parsed, decl)?,
             });
         }
-        let programs = parsed.programs().iter().map(|def| link(vm, def, &maps)).collect();
+        let programs = parsed.programs().iter().map(|def| link(vm, &parsed, def, &maps)).collect();
         let loaded = Self { inner: Arc::new(Inner { name, maps, programs }) };
         for (index, decl) in parsed.maps().iter().enumerate() {
             if !shared.contains_key(&index) {
@@ -203,7 +204,7 @@ fn create(
     Ok(map)
 }
 
-fn link(vm: &Vm, def: &ProgramDef, maps: &[Map]) -> Linked {
+fn link(vm: &Vm, parsed: &skep_loader::Object, def: &ProgramDef, maps: &[Map]) -> Linked {
     let name = Arc::clone(&def.name);
     if let Some(problem) = &def.problem {
         return Linked { name, result: Err(Broken::Load(problem.clone())) };
@@ -222,11 +223,25 @@ fn link(vm: &Vm, def: &ProgramDef, maps: &[Map]) -> Linked {
         maps: maps.iter().map(|map| Arc::clone(map.map())).collect(),
         functions: def.funcs.iter().map(|func| (func.start, func.name.to_string())).collect(),
         lines: lines.collect(),
-        poisoned: Vec::new(),
+        poisoned: missing_functions(parsed, def),
     };
     let loaded = vm.inner.machine.load(spec);
     let result = loaded.map(Program::new).map_err(|error| Broken::Program(Box::new(error)));
     Linked { name, result }
+}
+
+/// Calls of weak functions that the object does not define: the loader leaves a number
+/// there that says which, and reaching the call is a fault.
+fn missing_functions(parsed: &skep_loader::Object, def: &ProgramDef) -> Vec<(u32, String)> {
+    let calls = def.insns.iter().enumerate().filter(|(_, insn)| insn.op() == Ok(Op::CallHelper));
+    calls
+        .filter_map(|(slot, insn)| {
+            let index = usize::try_from(insn.imm.checked_sub(POISON_CALL)?).ok()?;
+            let name = &parsed.externs().get(index)?.name;
+            let why = format!("function `{name}` is declared weak and not defined anywhere");
+            Some((u32::try_from(slot).ok()?, why))
+        })
+        .collect()
 }
 
 impl Program {

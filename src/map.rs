@@ -79,6 +79,12 @@ impl Map {
         self.map().memory_usage()
     }
 
+    /// The number of virtual CPUs: how many values a per-CPU map has for each key.
+    #[must_use]
+    pub fn cpus(&self) -> u32 {
+        self.map().core().world().cpus()
+    }
+
     // Typed.
 
     /// The value of a key; `None` when there is none.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::flags::BPF_F_INNER_MAP;
+use crate::map::permanent;
 use crate::types::{MapType, Refusal, index_of, rule};
 use crate::{Errno, Map, MapDef, World};
 
 /// Rules for the template of the inner maps (kernel `bpf_map_meta_alloc`).
 pub(crate) fn check_template(def: &MapDef) -> Result<(), Refusal> {
     let Some(inner) = &def.inner else {
-        return rule(false, Errno::EBADF, || "it needs an inner map definition".to_owned());
+        return rule(false, Errno::EINVAL, || "it needs an inner map definition".to_owned());
     };
     rule(inner.inner.is_none(), Errno::EINVAL, || {
         "maps of maps cannot be nested deeper than once".to_owned()
@@ -52,7 +53,7 @@ fn meta_equal(template: &MapDef, def: &MapDef) -> bool {
     template.map_type == def.map_type
         && template.key_size == def.key_size
         && template.value_size == def.value_size
-        && template.flags == def.flags
+        && permanent(template.flags) == permanent(def.flags)
         && template.special == def.special
         && same_entries
 }

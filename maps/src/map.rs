@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use skep_memory::{GuestPtr, GuestSlice};
 
+use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::types::{MapType, ProgArray, RingBuf};
 use crate::world::Handle;
 use crate::{Errno, MapDef, World};
@@ -125,6 +126,11 @@ pub trait Map: Send + Sync + fmt::Debug {
     }
 }
 
+/// Flags without those that belong to a descriptor.
+pub(crate) fn permanent(flags: u32) -> u32 {
+    flags & !(BPF_F_RDONLY | BPF_F_WRONLY)
+}
+
 /// What programs may want to do with a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgramOp {
@@ -201,6 +207,13 @@ impl Core {
     #[must_use]
     pub fn def(&self) -> &MapDef {
         &self.def
+    }
+
+    /// The creation flags that belong to the map: what user space may do with it belongs
+    /// to its descriptor (kernel `bpf_map_flags_retain_permanent`).
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        permanent(self.def.flags)
     }
 
     /// The map's type.

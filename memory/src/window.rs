@@ -151,8 +151,17 @@ impl Window {
             .filter_map(|index| {
                 u32::try_from(u64::from(span) + index * u64::from(grid.stride)).ok()
             })
+            .filter(|&start| self.is_open(start, grid.size))
             .map(|start| Place::relate(what, start, grid.size, addr, size))
             .min_by_key(Place::distance)
+    }
+
+    /// Whether an object is accessible at all: some of its first bytes, or its last.
+    fn is_open(&self, start: u32, size: u32) -> bool {
+        let view = self.view();
+        let (start, end) = (u64::from(start), u64::from(start) + u64::from(size));
+        let mut first = start..end.min(start + 64);
+        first.any(|at| view.access(at) > Access::None) || view.access(end - 1) > Access::None
     }
 
     /// The accessible run of bytes nearest to `addr` within a span.

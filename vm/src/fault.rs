@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use skep_memory::{Access, Place, Why};
+use skep_memory::{Access, Place, Relation, Why};
 
 use crate::program::SourceLine;
 
@@ -29,11 +29,15 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, insn, text, source_line, kind, .. } = self;
+        let Self { program, function, insn, text, source_line, kind, .. } = self;
         if let Some(line) = source_line {
             write!(f, "{}:{}: ", line.file, line.line)?;
         }
-        write!(f, "program `{program}`, insn {insn}: {text}: {kind}")
+        write!(f, "program `{program}`, ")?;
+        if let Some(function) = function.as_ref().filter(|function| *function != program) {
+            write!(f, "function `{function}`, ")?;
+        }
+        write!(f, "insn {insn}: {text}: {kind}")
     }
 }
 
@@ -71,6 +75,9 @@ pub enum FaultKind {
         /// What is wrong with it.
         problem: String,
     },
+    /// `ld_abs` or `ld_ind` without the context in r6.
+    #[error("the instruction reads the packet of the context in r6, which r6 does not hold")]
+    NoContextInR6,
     /// The run ended while it held a lock.
     #[error("the program exits with a bpf_spin_lock held")]
     LockHeld,
@@ -100,6 +107,30 @@ pub enum FaultKind {
     Poisoned(String),
 }
 
+impl FaultKind {
+    /// What the program's author can do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Memory(fault) => return fault.help(),
+            Self::CallDepth => "call fewer functions inside one another; the kernel allows 8, too",
+            Self::Budget { .. } => "allow more with --max-insns, or look for a loop without end",
+            Self::Timeout => "allow more with --timeout, or look for a loop without end",
+            Self::Helper(_) => "`skep features` lists the helpers that there are",
+            Self::Argument { .. } => "see bpf-helpers(7) for what the helper takes",
+            Self::LockHeld | Self::CallUnderLock { .. } => {
+                "call bpf_spin_unlock first, on each path"
+            }
+            Self::LockTwice => "a program can hold one lock at a time",
+            Self::LockNotHeld => "unlock the lock that bpf_spin_lock took",
+            Self::RecordHeld { .. } => {
+                "call bpf_ringbuf_submit or bpf_ringbuf_discard on each path"
+            }
+            Self::Unsupported(_) | Self::Poisoned(_) | Self::NoContextInR6 => return None,
+        })
+    }
+}
+
 /// A denied access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryFault {
@@ -117,6 +148,24 @@ pub struct MemoryFault {
     pub place: Option<Place>,
 }
 
+impl MemoryFault {
+    fn help(&self) -> Option<&'static str> {
+        match (self.why, self.place.as_ref().map(|place| place.relation)) {
+            (Why::Misaligned, _) => Some("align the variable to its size"),
+            _ if self.addr < NULL_PAGES => Some("compare the pointer with NULL before it is used"),
+            (Why::Byte(Access::Read), _) => Some("write to memory that is the program's own"),
+            (_, Some(Relation::Past(_) | Relation::Before(_))) => {
+                Some("check the bounds before the access")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Nothing below this address is ever accessible: what points there is a null pointer,
+/// with an offset perhaps.
+const NULL_PAGES: u64 = 64 << 10;
+
 impl fmt::Display for MemoryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { addr, size, wanted, why, atomic, place } = self;
@@ -130,9 +179,12 @@ impl fmt::Display for MemoryFault {
             (Why::Misaligned, _) => {
                 write!(f, "at {addr:#x}, which is not a multiple of {size}")
             }
+            _ if *addr < NULL_PAGES => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Byte(Access::Read), Some(place)) => write!(f, "to read-only memory, {place}"),
+            (Why::Byte(_), Some(place)) if matches!(place.relation, Relation::Inside(_)) => {
+                write!(f, "{place}, which programs may not access")
+            }
             (Why::Byte(_), Some(place)) => place.fmt(f),
-            _ if *addr < 0x1_0000 => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Outside, _) => write!(f, "at {addr:#x}, which is no pointer"),
             (Why::Byte(_), None) => write!(f, "at {addr:#x}, which is outside every object"),
         }

@@ -75,9 +75,11 @@ pub(crate) struct Setting<'r> {
     pub(crate) context: &'r mut ContextMemory,
     pub(crate) maps: &'r MapCache,
     pub(crate) programs: &'r ProgramCache,
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) frames: &'r mut Vec<Frame>,
+    /// Lines that the program prints.
+    pub(crate) printk: &'r mut Vec<String>,
     pub(crate) ctx: GuestPtr,
-    pub(crate) packet: Option<Packet>,
+    pub(crate) packet: &'r mut Option<Packet>,
     pub(crate) max_insns: Option<u64>,
     pub(crate) expired: &'r mut dyn FnMut() -> bool,
 }
@@ -100,10 +102,10 @@ pub(crate) struct Run<'r> {
     tail_calls: u32,
     may_goto: u32,
     pub(crate) held: Vec<Held<'r>>,
-    pub(crate) printk: Vec<String>,
 }
 
 impl<'r> Run<'r> {
+    #[inline]
     pub(crate) fn new(setting: Setting<'r>) -> Self {
         Self {
             view: setting.machine.world().window().view(),
@@ -116,7 +118,6 @@ impl<'r> Run<'r> {
             tail_calls: 0,
             may_goto: 0,
             held: Vec::new(),
-            printk: Vec::new(),
         }
     }
 
@@ -192,6 +193,7 @@ impl<'r> Run<'r> {
     // Frames.
 
     /// Starts with the first frame; gives the frame pointer.
+    #[inline]
     pub(crate) fn enter_program(&mut self, program: &Program) -> u64 {
         let stack = program.code().functions[0].stack;
         self.setting.stack.enter(self.setting.frames.len(), stack)
@@ -264,8 +266,13 @@ impl<'r> Run<'r> {
     }
 
     /// Finds the program that a tail call leads to; `None` falls through.
-    pub(crate) fn tail_call(&mut self, map: u64, index: u64) -> Result<Option<Arc<Program>>, Trap> {
-        let array = crate::helpers::prog_array(self, map)?;
+    pub(crate) fn tail_call(
+        &mut self,
+        ctx: u64,
+        map: u64,
+        index: u64,
+    ) -> Result<Option<Arc<Program>>, Trap> {
+        let array = crate::helpers::prog_array(self, ctx, map)?;
         // Only the low half of the index counts (kernel `___bpf_prog_run`), and only
         // calls that succeed (the x86 JIT's count, which is what runs).
         let index = u32::try_from(index & u64::from(u32::MAX)).unwrap_or(u32::MAX);
@@ -315,7 +322,13 @@ impl<'r> Run<'r> {
     }
 
     /// Releases everything. Returns what a program may not end with.
+    #[inline]
     pub(crate) fn release(&mut self) -> Option<FaultKind> {
+        if self.held.is_empty() { None } else { self.release_some() }
+    }
+
+    #[cold]
+    fn release_some(&mut self) -> Option<FaultKind> {
         let mut kind = None;
         let records = self.held.iter().filter(|held| matches!(held, Held::Record(..))).count();
         if records > 0 {
@@ -335,8 +348,13 @@ impl<'r> Run<'r> {
 
     /// Loads a word of the packet for `ld_abs` and `ld_ind`, in host order; `None` when
     /// it is not all inside.
-    pub(crate) fn load_packet_word(&mut self, offset: i32, size: u32) -> Result<Option<u32>, Trap> {
-        crate::helpers::load_packet_word(self, offset, size)
+    pub(crate) fn load_packet_word(
+        &mut self,
+        ctx: u64,
+        offset: i32,
+        size: u32,
+    ) -> Result<Option<u32>, Trap> {
+        crate::helpers::load_packet_word(self, ctx, offset, size)
     }
 
     /// A denied access of a helper's argument.

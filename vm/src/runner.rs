@@ -32,6 +32,8 @@ pub struct Runner {
     maps: MapCache,
     programs: ProgramCache,
     frames: Vec<Frame>,
+    /// Lines that the run going on has printed.
+    printk: Vec<String>,
     packet: Option<Packet>,
 }
 
@@ -87,6 +89,7 @@ impl Runner {
             maps: MapCache::default(),
             programs: ProgramCache::default(),
             frames: Vec::new(),
+            printk: Vec::new(),
             packet: None,
         })
     }
@@ -118,7 +121,7 @@ impl Runner {
     ) -> Result<Outcome, RunError> {
         let prepared = self.context.prepare(program, input).map_err(RunError::Input)?;
         self.packet = prepared.packet;
-        self.enter(program, prepared.ctx, prepared.len, host, limits)
+        self.enter(program, prepared.ctx, prepared.len, host, limits.max_insns, limits.expired)
     }
 
     /// Guest memory for a packet of `len` bytes, to be filled and then run on with
@@ -148,7 +151,7 @@ impl Runner {
         let prepared = self.context.prepare_staged(program, len, fields);
         let prepared = prepared.map_err(RunError::Input)?;
         self.packet = prepared.packet;
-        self.enter(program, prepared.ctx, prepared.len, host, limits)
+        self.enter(program, prepared.ctx, prepared.len, host, limits.max_insns, limits.expired)
     }
 
     /// Runs a program again on the context that the last [`Runner::run`] left: no input
@@ -157,6 +160,7 @@ impl Runner {
     /// # Errors
     ///
     /// As [`Runner::run`], but for the input.
+    #[inline]
     pub fn run_again(
         &mut self,
         program: &Program,
@@ -164,7 +168,7 @@ impl Runner {
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
         let ctx = self.context.ctx_ptr();
-        self.enter(program, ctx, None, host, limits)
+        self.enter(program, ctx, None, host, limits.max_insns, limits.expired)
     }
 
     fn enter(
@@ -173,12 +177,12 @@ impl Runner {
         ctx: GuestPtr,
         len: Option<u32>,
         host: &dyn Host,
-        limits: Limits<'_>,
+        max_insns: Option<u64>,
+        expired: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome, RunError> {
         self.maps.refresh(self.machine.world());
         self.programs.refresh(&self.machine);
-        let mut frames = std::mem::take(&mut self.frames);
-        frames.clear();
+        self.frames.clear();
         let mut run = Run::new(Setting {
             machine: &self.machine,
             host,
@@ -187,19 +191,20 @@ impl Runner {
             context: &mut self.context,
             maps: &self.maps,
             programs: &self.programs,
-            frames,
+            frames: &mut self.frames,
+            printk: &mut self.printk,
             ctx,
-            packet: self.packet,
-            max_insns: limits.max_insns,
-            expired: limits.expired,
+            packet: &mut self.packet,
+            max_insns,
+            expired,
         });
         let result = interp::run(&mut run, program, ctx.addr(), len);
         // A fault leaves what the run held; an exit has nothing left.
         run.release();
         let insns = run.executed().cast_unsigned();
-        let printk = std::mem::take(&mut run.printk);
-        self.packet = run.setting.packet;
-        self.frames = std::mem::take(&mut run.setting.frames);
+        drop(run);
+        let printk =
+            if self.printk.is_empty() { Vec::new() } else { std::mem::take(&mut self.printk) };
         self.stack.close();
         match result {
             Ok(r0) => Ok(Outcome { r0, insns, printk }),
@@ -213,10 +218,11 @@ impl Runner {
         self.packet.map(|packet| self.context.packet_out(packet))
     }
 
-    /// The context's bytes after the last run.
+    /// The context's bytes after the last run, as `BPF_PROG_TEST_RUN` gives them: no
+    /// guest pointers, and of a `__sk_buff` the fields that can be set.
     #[must_use]
     pub fn context_out(&self) -> Vec<u8> {
-        self.context.context_out()
+        self.context.context_out(self.packet)
     }
 }
 
@@ -259,9 +265,13 @@ impl Stack {
         }
         let start = index * FRAME_STRIDE;
         if stack.bytes > 0 {
-            self.span.part(start + FRAME_SIZE - stack.bytes, stack.bytes).fill(0);
+            self.clear(start + FRAME_SIZE - stack.bytes, stack.bytes);
         }
         self.span.ptr().add(start + FRAME_SIZE).addr()
+    }
+
+    fn clear(&self, start: u32, bytes: u32) {
+        self.span.part(start, bytes).fill(0);
     }
 
     #[cold]
@@ -273,7 +283,16 @@ impl Stack {
         self.open.set(count);
     }
 
+    /// Closes all frames but the first.
+    #[inline]
     fn close(&self) {
+        if self.open.get() > 1 {
+            self.close_deeper();
+        }
+    }
+
+    #[cold]
+    fn close_deeper(&self) {
         while self.open.get() > 1 {
             let start = (self.open.get() - 1) * FRAME_STRIDE;
             self.span.set_access(start..start + FRAME_SIZE, Access::None);

@@ -22,6 +22,10 @@ use crate::{Core, Errno, Map, MapDef, World};
 /// (`KMALLOC_MAX_SIZE - sizeof(struct htab_elem)`).
 const MOST_BYTES: u64 = (4 << 20) - 48;
 
+/// The most buckets, which are a power of two: each has 16 bytes in the kernel, and all
+/// of them together must not have 2^32 (`htab_map_alloc`).
+const MOST_BUCKETS: u32 = 1 << 27;
+
 pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_hash(def)
 }
@@ -41,8 +45,8 @@ pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
     rule(bytes < MOST_BYTES, Errno::E2BIG, || {
         format!("key and value have {bytes} bytes; they may have {}", MOST_BYTES - 1)
     })?;
-    rule(def.max_entries <= 1 << 31, Errno::E2BIG, || {
-        format!("max_entries may be 2^31, not {}", def.max_entries)
+    rule(def.max_entries <= MOST_BUCKETS, Errno::E2BIG, || {
+        format!("max_entries may be {MOST_BUCKETS}, not {}", def.max_entries)
     })
 }
 

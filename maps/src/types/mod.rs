@@ -255,11 +255,11 @@ fn check_special(
         }
         _ => true,
     };
-    rule(in_type, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))?;
     let access = def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0;
     rule(access, Errno::EACCES, || {
         format!("a {kind:?} needs programs that may both read and write")
-    })
+    })?;
+    rule(in_type, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))
 }
 
 /// What skep does not have yet, though the kernel would make the map.

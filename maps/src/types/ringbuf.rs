@@ -36,6 +36,9 @@ const MOST: u64 = (u32::MAX / 4) as u64;
 /// The page size that the size rule speaks of.
 const PAGE: u32 = 4096;
 
+/// Pages before the data: the structure, the consumer's and the producer's position.
+const DATA_PAGE: u32 = 3;
+
 pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
     let no_sizes = def.key_size == 0 && def.value_size == 0;
@@ -141,9 +144,10 @@ impl RingBuf {
         let size = u32::try_from(size).expect("checked against MOST");
         let record = Record { ptr: self.data_at(producer), size, pos: producer };
         self.header(producer).store(size | BUSY, Ordering::Relaxed);
-        // The kernel keeps the distance to its own structure here, in pages; it means
-        // nothing to consumers.
-        self.data.part(self.offset(producer) + 4, 4).set(0, 0u32);
+        // The distance to the start of the kernel's structure in pages, which finds the
+        // ring of a record there; it means nothing to consumers.
+        let distance = DATA_PAGE + self.offset(producer) / PAGE;
+        self.data.part(self.offset(producer) + 4, 4).set(0, distance);
         self.open(record, Access::ReadWrite);
         self.producer.store(end, Ordering::Release);
         Some(record)
@@ -312,7 +316,7 @@ impl Map for RingBuf {
         // One page of the kernel's structure, one for each position, then the data; and
         // the page table, which names the data pages twice (`ringbuf_map_mem_usage`).
         let pages = u64::from(self.size / PAGE);
-        let meta = 3;
+        let meta = u64::from(DATA_PAGE);
         size_of::<Self>() as u64 + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
     }
 

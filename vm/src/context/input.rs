@@ -124,6 +124,18 @@ pub enum InputError {
         /// The field's size in bytes.
         size: u32,
     },
+    /// The value is not one that the field can have.
+    #[error("the field `{field}` can be {least} to {most}, not {value}")]
+    OutOfRange {
+        /// The field.
+        field: String,
+        /// The value.
+        value: u64,
+        /// The least value.
+        least: u64,
+        /// The greatest value.
+        most: u64,
+    },
     /// skep cannot make this context yet.
     #[error("skep cannot run {prog_type} programs yet")]
     Unsupported {

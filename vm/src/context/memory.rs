@@ -118,9 +118,9 @@ impl ContextMemory {
         input: &Input,
     ) -> Result<Prepared, InputError> {
         let bytes = input.raw.as_deref().or(input.packet.as_deref()).unwrap_or_default();
-        let most = CTX_ROOM as usize;
+        let most = prog_type.map_or(CTX_ROOM, |t| t.most_context).min(CTX_ROOM) as usize;
         let len = match u32::try_from(bytes.len()) {
-            Ok(len) if len <= CTX_ROOM => len,
+            Ok(len) if bytes.len() <= most => len,
             _ => return Err(InputError::ContextTooLong { len: bytes.len(), most }),
         };
         if len == 0 {
@@ -211,7 +211,12 @@ impl ContextMemory {
             }
         }
         for (name, value) in fields {
-            self.set_field(prog_type, name, *value)?;
+            self.set_field(prog_type, name, *value, packet)?;
+        }
+        // The kernel fills it in only when it is given a context at all.
+        let unset = !fields.is_empty() && ctx.get::<u32>(skb::WIRE_LEN) == 0;
+        if unset && kind != PacketKind::Xdp {
+            ctx.set(skb::WIRE_LEN, packet.len());
         }
         self.publish(packet);
         Ok(Prepared { ctx: self.ctx.ptr(), len: None, packet: Some(packet) })
@@ -242,12 +247,20 @@ impl ContextMemory {
         prog_type: &'static ProgType,
         name: &str,
         value: u64,
+        packet: Packet,
     ) -> Result<(), InputError> {
         let field = prog_type.field(name).ok_or_else(|| unknown_field(prog_type, name))?;
         let field_name = || name.to_owned();
         if !field.settable {
             let known = settable(prog_type);
             return Err(InputError::NotSettable { field: field_name(), known });
+        }
+        if packet.kind != PacketKind::Xdp {
+            let range = skb::range(field.offset, packet.len());
+            if value != 0 && !range.contains(&value) {
+                let (least, most) = range.into_inner();
+                return Err(InputError::OutOfRange { field: field_name(), value, least, most });
+            }
         }
         match u32::try_from(value) {
             _ if field.size == 8 => self.ctx.slice().set(field.offset, value),
@@ -330,10 +343,29 @@ impl ContextMemory {
         }
     }
 
-    /// The context's bytes after a run.
-    pub(crate) fn context_out(&self) -> Vec<u8> {
-        let len = self.layout.map_or(0, |layout| layout.len);
-        self.ctx.part(0, len).to_vec()
+    /// The context's bytes after a run, as `BPF_PROG_TEST_RUN` gives them: of a
+    /// `__sk_buff` the fields that can be set, of an `xdp_md` distances from where the
+    /// packet or its metadata starts in the place of pointers.
+    pub(crate) fn context_out(&self, packet: Option<Packet>) -> Vec<u8> {
+        let Some(Layout { prog_type, len }) = self.layout else {
+            return Vec::new();
+        };
+        let mut bytes = self.ctx.part(0, len).to_vec();
+        let Some(packet) = packet else {
+            return bytes;
+        };
+        if packet.kind == PacketKind::Xdp {
+            let pointers = [packet.data - packet.meta, packet.data_end - packet.meta, 0];
+            for (to, from) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(pointers) {
+                *to = from.to_le_bytes();
+            }
+            return bytes;
+        }
+        let fields = prog_type.map_or(&[][..], |t| t.fields);
+        for field in fields.iter().filter(|field| !field.settable) {
+            bytes[field.offset as usize..][..field.size as usize].fill(0);
+        }
+        bytes
     }
 
     /// The context of the last run.

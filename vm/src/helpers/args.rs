@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use skep_maps::{Map, ProgArray, ProgramOp, RingBuf, SpecialKind};
+use skep_maps::flags::BPF_F_RDONLY_PROG;
+use skep_maps::{Map, ProgArray, ProgramOp, RingBuf};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
@@ -47,10 +48,16 @@ impl Arg for u64 {
 /// A map that some operation is allowed on.
 fn map_for<'r>(run: &Run<'r>, ptr: u64, op: ProgramOp) -> Result<&'r Arc<dyn Map>, Problem> {
     let map = any_map(run, ptr)?;
-    if map.allows(op) {
+    let def = map.core().def();
+    let writes = matches!(op, ProgramOp::Update | ProgramOp::Delete);
+    if map.allows(op) && !(writes && def.flags & BPF_F_RDONLY_PROG != 0) {
         return Ok(map);
     }
-    let name = &map.core().def().name;
+    let name = &def.name;
+    if map.allows(op) {
+        let problem = format!("map `{name}` is read-only for programs (BPF_F_RDONLY_PROG)");
+        return Err(Problem::Text(problem));
+    }
     Err(Problem::Text(format!("map `{name}` is of type {}, which it does not take", {
         map.core().map_type()
     })))
@@ -93,8 +100,10 @@ map_args! {
     LookupMap Lookup;
     /// A map to look up other CPUs' values in.
     LookupPercpuMap LookupPercpu;
-    /// A map to update or delete in.
+    /// A map to update in.
     UpdateMap Update;
+    /// A map to delete in.
+    DeleteMap Delete;
     /// A map to walk over.
     ForEachMap ForEach;
 }
@@ -258,12 +267,16 @@ impl Arg for Ctx {
     type Taken<'r> = ();
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<(), Problem> {
-        let ptr = call.args[index];
-        if ptr == run.ctx() {
-            return Ok(());
-        }
-        Err(Problem::Text(format!("{ptr:#x} is not the program's context")))
+        context(run, call.args[index])
     }
+}
+
+/// Checks that a pointer is the program's context.
+pub(super) fn context(run: &Run<'_>, ptr: u64) -> Result<(), Problem> {
+    if ptr == run.ctx() {
+        return Ok(());
+    }
+    Err(Problem::Text(format!("{ptr:#x} is not the program's context")))
 }
 
 /// A function of the program, as a `lddw` gave it.
@@ -295,7 +308,7 @@ impl Arg for LockPtr {
         let ptr = u32::try_from(addr).ok().map(GuestPtr::new);
         match ptr.filter(|&ptr| run.world().locks().is_lock(ptr)) {
             Some(ptr) => Ok(ptr),
-            None => Err(Problem::Text(format!("{addr:#x} is no {:?}", SpecialKind::SpinLock))),
+            None => Err(Problem::Text(format!("{addr:#x} is no bpf_spin_lock"))),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn format(run: &Run<'_>, text: &[u8], args: &[u64]) -> Result<Vec<u8>
     let mut formatter = Formatter { run, text, at: 0, args: args.iter(), strings: STRINGS };
     let mut out = Vec::new();
     while let Some(byte) = formatter.next() {
-        let known = byte.is_ascii_graphic() || byte == b' ' || matches!(byte, 9..=13);
+        let known = !byte.is_ascii() || byte.is_ascii_graphic() || matches!(byte, b' ' | 9..=13);
         if !known {
             return Err(Errno::EINVAL);
         }

@@ -19,7 +19,7 @@ mod system;
 mod trace;
 
 use args::{
-    AnyMap, BufferArg, ConstStr, Ctx, ForEachMap, Function, Key, LockPtr, LookupMap,
+    AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr, LookupMap,
     LookupPercpuMap, OutLong, ReadMem, RingMap, ScratchMem, Size, UpdateMap, Value,
 };
 use args::{Arg, Problem};
@@ -28,6 +28,7 @@ use crate::fault::FaultKind;
 use crate::program::Program;
 use crate::run::{Run, Trap};
 
+pub use names::{LAST, name};
 pub(crate) use packet::load_packet_word;
 
 /// The number of `tail_call`, which engines implement themselves.
@@ -82,15 +83,24 @@ pub(crate) fn at(position: usize) -> &'static Helper {
 /// The fault of calling a helper that skep does not have.
 #[cold]
 pub(crate) fn missing(id: u32) -> FaultKind {
-    FaultKind::Helper(match names::name(id) {
+    FaultKind::Helper(match name(id) {
         Some(name) => format!("skep does not support helper `{name}` (number {id}) yet"),
         None => format!("there is no helper number {id}"),
     })
 }
 
-/// The program array that a tail call names.
-pub(crate) fn prog_array<'r>(run: &Run<'r>, map: u64) -> Result<&'r skep_maps::ProgArray, Trap> {
-    args::prog_array(run, map).map_err(|problem| refuse(run, "tail_call", 1, problem))
+/// The program array that a tail call names, once its context was checked.
+pub(crate) fn prog_array<'r>(
+    run: &Run<'r>,
+    ctx: u64,
+    map: u64,
+) -> Result<&'r skep_maps::ProgArray, Trap> {
+    const NAME: &str = "tail_call";
+    if run.holds_lock() {
+        return Err(locks::called_under_lock(NAME));
+    }
+    args::context(run, ctx).map_err(|problem| refuse(run, NAME, 1, problem))?;
+    args::prog_array(run, map).map_err(|problem| refuse(run, NAME, 2, problem))
 }
 
 #[cold]
@@ -157,7 +167,7 @@ const UNLOCK: u32 = 94;
 helpers! {
     1   map_lookup_elem(LookupMap, Key) => maps::lookup;
     2   map_update_elem(UpdateMap, Key, Value, u64) => maps::update;
-    3   map_delete_elem(UpdateMap, Key) => maps::delete;
+    3   map_delete_elem(DeleteMap, Key) => maps::delete;
     4   probe_read(ScratchMem, Size, u64) => probe::read;
     5   ktime_get_ns() => system::ktime_get_ns;
     6   trace_printk(ReadMem, Size, u64, u64, u64) => trace::printk;
@@ -179,7 +189,7 @@ helpers! {
     106 strtoul(ReadMem, Size, u64, OutLong) => strings::strtoul;
     112 probe_read_user(ScratchMem, Size, u64) => probe::read_user;
     113 probe_read_kernel(ScratchMem, Size, u64) => probe::read_kernel;
-    114 probe_read_user_str(ScratchMem, Size, u64) => probe::read_user;
+    114 probe_read_user_str(ScratchMem, Size, u64) => probe::read_user_str;
     115 probe_read_kernel_str(ScratchMem, Size, u64) => probe::read_kernel_str;
     118 jiffies64() => system::jiffies;
     125 ktime_get_boot_ns() => system::ktime_get_boot_ns;

@@ -1,13 +1,14 @@
 //! The kernel's helpers by number, for messages about those that skep does not have.
 
 /// The name of a helper of the kernel, without `bpf_` (`enum bpf_func_id`).
-pub(super) fn name(id: u32) -> Option<&'static str> {
+#[must_use]
+pub fn name(id: u32) -> Option<&'static str> {
     let index = usize::try_from(id).ok()?.checked_sub(1)?;
     NAMES.get(index).copied()
 }
 
 /// The highest number of a helper of the kernel; no more are added.
-const LAST: u32 = 211;
+pub const LAST: u32 = 211;
 
 #[rustfmt::skip]
 static NAMES: [&str; LAST as usize] = [

@@ -14,7 +14,7 @@ const ETH_HLEN: i64 = 14;
 
 /// The run's packet, when it is of the kind that a helper works on.
 fn packet(run: &Run<'_>, helper: &'static str, wants_xdp: bool) -> Result<Packet, Trap> {
-    let packet = run.setting.packet.filter(|p| (p.kind == PacketKind::Xdp) == wants_xdp);
+    let packet = (*run.setting.packet).filter(|p| (p.kind == PacketKind::Xdp) == wants_xdp);
     packet.ok_or_else(|| {
         let what = if wants_xdp { "an XDP" } else { "a __sk_buff" };
         let problem = format!("the program has no {what} context")
@@ -35,7 +35,7 @@ fn to_offset(value: i64) -> u32 {
 }
 
 fn publish(run: &mut Run<'_>, packet: Packet) {
-    run.setting.packet = Some(packet);
+    *run.setting.packet = Some(packet);
     run.setting.context.publish(packet);
 }
 
@@ -128,11 +128,15 @@ fn inside(packet: &Packet, offset: i64, len: u32) -> Option<u32> {
 /// (`SKF_LL_OFF`), as for classic filters (kernel `bpf_internal_load_pointer_neg_helper`).
 pub(crate) fn load_packet_word(
     run: &mut Run<'_>,
+    ctx: u64,
     offset: i32,
     size: u32,
 ) -> Result<Option<u32>, Trap> {
     const SKF_LL_OFF: i64 = -0x20_0000;
     const SKF_NET_OFF: i64 = -0x10_0000;
+    if ctx != run.ctx() {
+        return Err(Trap::new(FaultKind::NoContextInR6));
+    }
     let packet = packet(run, "ld_abs", false)?;
     let offset = i64::from(offset);
     let link = match packet.kind {

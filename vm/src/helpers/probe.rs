@@ -14,6 +14,9 @@ use crate::run::Run;
 
 /// The first address that is not a user address on x86-64.
 const USER_END: u64 = 1 << 47;
+/// The first address of the kernel's half on x86-64; below it, down to the end of user
+/// memory, addresses are not canonical.
+const KERNEL_START: u64 = u64::MAX << 47;
 
 pub(super) fn read(
     run: &mut Run<'_>,
@@ -46,6 +49,11 @@ pub(super) fn read_kernel(
     _size: Size,
     from: u64,
 ) -> Return {
+    if to.is_empty() {
+        // Only the kind of address counts.
+        let kernel = run.view.load::<u8>(from).is_some() || from >= KERNEL_START;
+        return Ok(if kernel { 0 } else { Errno::ERANGE.to_r0() });
+    }
     match args::memory(run, from, to.len() as u64, Access::Read) {
         Ok(from) => {
             to.write(&from.to_vec());
@@ -83,17 +91,33 @@ pub(super) fn read_kernel_str(
 }
 
 pub(super) fn read_user(
-    _run: &mut Run<'_>,
+    run: &mut Run<'_>,
     _call: &Call<'_>,
     to: GuestSlice<'_>,
     _size: Size,
-    _from: u64,
+    from: u64,
 ) -> Return {
+    // Nothing can be read from any address of the user's.
+    if to.is_empty() && from < USER_END && run.view.load::<u8>(from).is_none() {
+        return Ok(0);
+    }
     Ok(fail(to, Errno::EFAULT))
 }
 
+pub(super) fn read_user_str(
+    run: &mut Run<'_>,
+    call: &Call<'_>,
+    to: GuestSlice<'_>,
+    size: Size,
+    from: u64,
+) -> Return {
+    if to.is_empty() { Ok(0) } else { read_user(run, call, to, size, from) }
+}
+
+/// Addresses that are not the kernel's, and those that no one can have, are told from
+/// the kernel's own where nothing is.
 fn unreadable(from: u64) -> Errno {
-    if from < USER_END { Errno::ERANGE } else { Errno::EFAULT }
+    if from < KERNEL_START { Errno::ERANGE } else { Errno::EFAULT }
 }
 
 fn fail(to: GuestSlice<'_>, errno: Errno) -> u64 {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::FUNCTION_TAG;
 use super::exec::{Exact, Loose, Stop, Why, exec};
 use super::op::Regs;
-use super::{FUNCTION_TAG, POISON};
 use crate::fault::{Fault, FaultKind, MemoryFault};
 use crate::program::Program;
 use crate::run::{Run, Trap};
@@ -18,8 +18,12 @@ pub(crate) fn run(
     len: Option<u32>,
 ) -> Result<u64, Box<Fault>> {
     let frame_pointer = run.enter_program(program);
-    let len = len.map_or(POISON, u64::from);
-    let mut regs = Regs::at_entry([ctx, len, POISON, POISON, POISON], frame_pointer);
+    let mut regs = Regs::unwritten();
+    regs.0[1] = ctx;
+    if let Some(len) = len {
+        regs.0[2] = u64::from(len);
+    }
+    regs.0[10] = frame_pointer;
     drive(run, program, &mut regs, 0)
 }
 
@@ -38,7 +42,9 @@ pub(crate) fn call_function(
         return Err(Trap::new(FaultKind::Helper(problem)));
     };
     let frame_pointer = run.enter_callback(function).map_err(Trap::new)?;
-    let mut regs = Regs::at_entry(args, frame_pointer);
+    let mut regs = Regs::unwritten();
+    regs.0[1..=5].copy_from_slice(&args);
+    regs.0[10] = frame_pointer;
     let result = drive(run, program, &mut regs, function.start as usize).map_err(Trap::Fault);
     run.leave_callback();
     result
@@ -109,8 +115,9 @@ fn drive(
 fn tail_call(run: &mut Run<'_>, next: &Arc<Program>, regs: &mut Regs) -> Result<(), Box<Fault>> {
     let body = run.enter_tail_call(next);
     let ctx = run.ctx();
-    let args = [ctx, POISON, POISON, POISON, POISON];
-    let mut inner = Regs::at_entry(args, body.frame_pointer);
+    let mut inner = Regs::unwritten();
+    inner.0[1] = ctx;
+    inner.0[10] = body.frame_pointer;
     let r0 = drive(run, next, &mut inner, 0)?;
     run.leave_tail_call(body);
     regs.0[0] = r0;
@@ -131,7 +138,7 @@ fn fault(run: &Run<'_>, program: &Program, regs: &Regs, pc: usize, kind: FaultKi
         insn,
         text: program.text(pc),
         source_line: program.source_line(insn).cloned(),
-        registers: regs.0,
+        registers: regs.visible(),
         insns: run.executed().cast_unsigned(),
         kind,
     })

@@ -42,6 +42,9 @@ pub(super) enum Why {
 pub(super) trait Counting {
     /// Whether to stop before an instruction when so many have been executed.
     fn stops(limit: i64, executed: i64) -> bool;
+
+    /// The operations that it runs.
+    fn ops(compiled: &Compiled) -> &[Op];
 }
 
 /// Stops at polls only.
@@ -55,12 +58,20 @@ impl Counting for Loose {
     fn stops(_limit: i64, _executed: i64) -> bool {
         false
     }
+
+    fn ops(compiled: &Compiled) -> &[Op] {
+        &compiled.fused
+    }
 }
 
 impl Counting for Exact {
     #[inline(always)]
     fn stops(limit: i64, executed: i64) -> bool {
         executed >= limit
+    }
+
+    fn ops(compiled: &Compiled) -> &[Op] {
+        &compiled.ops
     }
 }
 
@@ -79,7 +90,7 @@ macro_rules! then {
 macro_rules! ld_skb {
     ($run:ident, $regs:ident, $op:ident, $size:literal, $base:expr, $leave:ident, $go:ident) => {{
         let offset = ($base as u32).wrapping_add($op.imm as u32).cast_signed();
-        match $run.load_packet_word(offset, $size) {
+        match $run.load_packet_word($regs.0[6], offset, $size) {
             Ok(Some(word)) => $regs.0[0] = u64::from(word),
             Ok(None) => {
                 $regs.0[0] = 0;
@@ -128,7 +139,7 @@ macro_rules! define_exec {
             start: usize,
         ) -> Stop {
             let view = run.view;
-            let ops = &program.compiled().ops[..];
+            let ops = C::ops(program.compiled());
             let poll_at = run.poll_at();
             let mut pc = start;
             let mut done = run.executed() - start as i64;
@@ -149,6 +160,32 @@ macro_rules! define_exec {
                         atomic: $atomic,
                     })
                 };
+            }
+            /// Two instructions to an address, and a load from it.
+            macro_rules! indexed {
+                ($op:ident, $word:ty) => {{
+                    let base = regs[$op.src].wrapping_add(*regs.third($op.imm));
+                    *regs.third($op.imm >> 4) = base;
+                    pc += 2;
+                    let addr = address(base, $op.off);
+                    let Some(word) = view.load::<$word>(addr) else {
+                        denied!(addr, $word, Read, false);
+                    };
+                    regs[$op.dst] = word.widen();
+                }};
+            }
+            /// A jump over a `goto` if a condition holds, else the `goto`.
+            macro_rules! either {
+                ($op:ident, $holds:expr) => {{
+                    let holds: bool = $holds;
+                    pc += 1;
+                    if !holds {
+                        go!($op.target());
+                    }
+                    // The skipped `goto` is not executed: as if from one instruction
+                    // further back.
+                    done -= 1;
+                }};
             }
             /// Goes to an index, from a jump, call or exit.
             macro_rules! go {
@@ -329,7 +366,8 @@ macro_rules! define_exec {
                         None => leave!(Why::Exit),
                     },
                     Code::CallHelper => {
-                        let [_, args @ .., _, _, _, _, _] = regs.0;
+                        let [_, r1, r2, r3, r4, r5, ..] = regs.0;
+                        let args = [r1, r2, r3, r4, r5];
                         run.set_executed(done + pc as i64 + 1);
                         let call = Call { program, args };
                         match (helpers::at(op.off.cast_unsigned() as usize).function)(run, &call) {
@@ -340,8 +378,8 @@ macro_rules! define_exec {
                         done = run.executed() - pc as i64 - 1;
                     }
                     Code::TailCall => {
-                        let [_, _, map, index, ..] = regs.0;
-                        match run.tail_call(map, index) {
+                        let [_, ctx, map, index, ..] = regs.0;
+                        match run.tail_call(ctx, map, index) {
                             Ok(Some(next)) => leave!(Why::TailCall(next)),
                             Ok(None) => regs.0[0] = POISON,
                             Err(trap) => leave!(Why::Trap(trap)),
@@ -360,6 +398,82 @@ macro_rules! define_exec {
                     Code::CallKfunc => leave!(unsupported("call of a kernel function")),
                     Code::CallReg => leave!(unsupported("callx")),
                     Code::AddrSpaceCast => leave!(unsupported("addr_space_cast")),
+                    Code::MovAdd64Imm => {
+                        regs[op.dst] = regs[op.src].wrapping_add(op.imm);
+                        pc += 1;
+                    }
+                    Code::MovAnd64Imm => {
+                        regs[op.dst] = regs[op.src] & op.imm;
+                        pc += 1;
+                    }
+                    Code::MovLsh64Imm => {
+                        regs[op.dst] = regs[op.src].lsh(op.imm);
+                        pc += 1;
+                    }
+                    Code::MovRsh64Imm => {
+                        regs[op.dst] = regs[op.src].rsh(op.imm);
+                        pc += 1;
+                    }
+                    Code::MovAdd32Imm => {
+                        let sum = (regs[op.src] as u32).wrapping_add(op.imm as u32);
+                        regs[op.dst] = u64::from(sum);
+                        pc += 1;
+                    }
+                    Code::MovAnd32Imm => {
+                        regs[op.dst] = u64::from(regs[op.src] as u32 & op.imm as u32);
+                        pc += 1;
+                    }
+                    Code::MovLsh32Imm => {
+                        regs[op.dst] = u64::from((regs[op.src] as u32).lsh(op.imm as u32));
+                        pc += 1;
+                    }
+                    Code::MovRsh32Imm => {
+                        regs[op.dst] = u64::from((regs[op.src] as u32).rsh(op.imm as u32));
+                        pc += 1;
+                    }
+                    Code::MovAdd64Reg => {
+                        regs[op.dst] = regs[op.src].wrapping_add(*regs.third(op.imm));
+                        pc += 1;
+                    }
+                    Code::MovLshOr64 => {
+                        let shifted = regs[op.src].lsh(op.off as u64);
+                        regs[op.dst] = shifted | *regs.third(op.imm);
+                        pc += 2;
+                    }
+                    Code::MovLshOr32 => {
+                        let shifted = (regs[op.src] as u32).lsh(op.off as u32);
+                        regs[op.dst] = u64::from(shifted | *regs.third(op.imm) as u32);
+                        pc += 2;
+                    }
+                    Code::IndexedB => indexed!(op, u8),
+                    Code::IndexedH => indexed!(op, u16),
+                    Code::IndexedW => indexed!(op, u32),
+                    Code::IndexedDw => indexed!(op, u64),
+                    Code::Jeq64ImmElse => either!(op, regs[op.dst] == op.imm),
+                    Code::Jeq64RegElse => either!(op, regs[op.dst] == regs[op.src]),
+                    Code::Jeq32ImmElse => either!(op, regs[op.dst] as u32 == op.imm as u32),
+                    Code::AddJne64Imm => {
+                        let (step, end) = halves(op.imm);
+                        regs[op.dst] = regs[op.dst].wrapping_add(step);
+                        pc += 1;
+                        if regs[op.dst] != end {
+                            go!(op.target());
+                        }
+                    }
+                    Code::AddJeq64Imm => {
+                        let (step, end) = halves(op.imm);
+                        regs[op.dst] = regs[op.dst].wrapping_add(step);
+                        pc += 1;
+                        if regs[op.dst] == end {
+                            go!(op.target());
+                        }
+                    }
+                    Code::AddJeq64ImmElse => {
+                        let (step, end) = halves(op.imm);
+                        regs[op.dst] = regs[op.dst].wrapping_add(step);
+                        pc += 1;
+                        either!(op, regs[op.dst] == end);
+                    }
                     Code::Poisoned => leave!(unsupported("unresolved relocation")),
                 }
                 pc += 1;
@@ -373,6 +487,14 @@ isa!(define_exec);
 #[inline(always)]
 fn address(base: u64, displacement: i32) -> u64 {
     base.wrapping_add_signed(i64::from(displacement))
+}
+
+/// The two numbers in the immediate of a fused operation, sign-extended.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "each half is 32 bits wide")]
+fn halves(imm: u64) -> (u64, u64) {
+    let extend = |half: u32| i64::from(half.cast_signed()).cast_unsigned();
+    (extend(imm as u32), extend((imm >> 32) as u32))
 }
 
 #[cold]

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use skep_maps::{Map, MapType};
 
 use super::FUNCTION_TAG;
+use super::fuse::fuse;
 use super::op::{Code, Op, Reg};
 use crate::helpers;
 use crate::isa::{self, Shape};
 use crate::machine::Machine;
-use crate::prog::Context;
 use crate::program::{Code as Decoded, Mistake, ProgramErrorKind as Kind, ProgramSpec};
 
-/// A program in the interpreter's form: one operation for each instruction, at the
-/// same index.
+/// A program in the interpreter's form.
 #[derive(Debug)]
 pub(crate) struct Compiled {
+    /// One operation for each instruction, at the same index.
     pub(super) ops: Vec<Op>,
+    /// At each index, an operation for as many instructions from there on as can be run
+    /// at once.
+    pub(super) fused: Vec<Op>,
 }
 
 impl Compiled {
@@ -38,7 +41,9 @@ impl Compiled {
                 lowering.op(decoded).map_err(|kind| Mistake::new(slot, kind))
             })
             .collect();
-        Ok(Self { ops: ops? })
+        let ops = ops?;
+        let fused = fuse(&ops);
+        Ok(Self { ops, fused })
     }
 }
 
@@ -141,8 +146,8 @@ impl Lowering<'_> {
     }
 
     fn check_skb(&self, mnemonic: &'static str) -> Result<(), Kind> {
-        match self.spec.prog_type.map(|t| t.context) {
-            Some(Context::Skb(_)) => Ok(()),
+        match self.spec.prog_type {
+            Some(t) if t.legacy_loads => Ok(()),
             _ => Err(Kind::NoSkb { mnemonic }),
         }
     }

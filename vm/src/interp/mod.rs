@@ -7,6 +7,7 @@
 
 mod drive;
 mod exec;
+mod fuse;
 mod lower;
 mod op;
 
@@ -17,6 +18,12 @@ pub(crate) use op::{Regs, poison_scratch};
 /// What registers hold that the program has not written: not a pointer, and not 0.
 /// (Every engine gives the same.)
 pub(crate) const POISON: u64 = 0xbad0_bad0_bad0_bad0;
+
+/// Whether a register holds what registers hold that the program has not written.
+#[must_use]
+pub fn is_poison(value: u64) -> bool {
+    value == POISON
+}
 
 /// Marks the value of a function pointer; the function's first instruction stands below.
 pub(crate) const FUNCTION_TAG: u64 = 0xbf00_0000_0000_0000;

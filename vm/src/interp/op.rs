@@ -43,9 +43,10 @@ impl Reg {
     }
 }
 
-/// The registers of a running function.
+/// The registers of a running function: r0 to r10, and five that do not exist, so that
+/// any four bits are an index.
 #[derive(Debug, Clone)]
-pub(crate) struct Regs(pub(crate) [u64; 11]);
+pub(crate) struct Regs(pub(crate) [u64; 16]);
 
 impl Index<Reg> for Regs {
     type Output = u64;
@@ -64,11 +65,22 @@ impl IndexMut<Reg> for Regs {
 }
 
 impl Regs {
-    /// The registers of a program or callback at its start.
-    pub(crate) fn at_entry(args: [u64; 5], frame_pointer: u64) -> Self {
-        let [a, b, c, d, e] = args;
-        let p = POISON;
-        Self([p, a, b, c, d, e, p, p, p, p, frame_pointer])
+    /// Registers that the program has not written.
+    #[inline]
+    pub(crate) fn unwritten() -> Self {
+        Self([POISON; 16])
+    }
+
+    /// r0 to r10.
+    pub(crate) fn visible(&self) -> [u64; 11] {
+        let [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, ..] = self.0;
+        [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10]
+    }
+
+    /// The register that a fused operation names in the low four bits of `bits`.
+    #[inline(always)]
+    pub(super) fn third(&mut self, bits: u64) -> &mut u64 {
+        &mut self.0[(bits & 15) as usize]
     }
 }
 
@@ -114,6 +126,35 @@ macro_rules! define_code {
             NoHelper,
             /// An instruction with an unresolved relocation.
             Poisoned,
+            // Several instructions at once; see `fuse.rs`.
+            /// `dst = src; dst += imm`, and so on.
+            MovAdd64Imm,
+            MovAnd64Imm,
+            MovLsh64Imm,
+            MovRsh64Imm,
+            MovAdd32Imm,
+            MovAnd32Imm,
+            MovLsh32Imm,
+            MovRsh32Imm,
+            /// `dst = src; dst += third`.
+            MovAdd64Reg,
+            /// `dst = src; dst <<= off; dst |= third`.
+            MovLshOr64,
+            MovLshOr32,
+            /// `fourth = src; fourth += third; dst = *(fourth + off)`.
+            IndexedB,
+            IndexedH,
+            IndexedW,
+            IndexedDw,
+            /// `if dst == imm goto past; goto off`.
+            Jeq64ImmElse,
+            Jeq64RegElse,
+            Jeq32ImmElse,
+            /// `dst += low half of imm; if dst ∘ high half of imm goto off`.
+            AddJne64Imm,
+            AddJeq64Imm,
+            /// `dst += low half of imm; if dst == high half of imm goto past; goto off`.
+            AddJeq64ImmElse,
         }
 
         impl Code {

@@ -25,6 +25,10 @@ pub struct ProgType {
     pub sections: &'static [&'static str],
     /// What the program gets in r1.
     pub context: Context,
+    /// The longest raw context in bytes.
+    pub most_context: u32,
+    /// Whether it may use `ld_abs` and `ld_ind` (kernel `may_access_skb`).
+    pub legacy_loads: bool,
     /// The context's fields, by ascending offset.
     pub fields: &'static [Field],
     /// The names of return values, where they have some.
@@ -60,7 +64,7 @@ pub struct Field {
     pub name: &'static str,
     /// Offset in bytes.
     pub offset: u32,
-    /// Size in bytes: 4 or 8.
+    /// Size in bytes: 1, 4 or 8.
     pub size: u32,
     /// What the program may do with it.
     pub access: Access,
@@ -87,6 +91,11 @@ impl Field {
     /// The same field, out of the program's reach.
     pub(crate) const fn hidden(self) -> Self {
         Self { access: Access::None, ..self }
+    }
+
+    /// The same field with one byte.
+    pub(crate) const fn byte(self) -> Self {
+        Self { size: 1, ..self }
     }
 
     /// The same field with eight bytes.

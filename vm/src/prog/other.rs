@@ -25,7 +25,16 @@ pub(super) const TYPES: &[&ProgType] = &[
 ];
 
 const fn unsupported(name: &'static str, id: u32, sections: &'static [&'static str]) -> ProgType {
-    ProgType { name, id, sections, context: Context::Unsupported, fields: &[], verdicts: &[] }
+    ProgType {
+        name,
+        id,
+        sections,
+        context: Context::Unsupported,
+        most_context: 0,
+        legacy_loads: false,
+        fields: &[],
+        verdicts: &[],
+    }
 }
 
 static CGROUP_SOCK: ProgType = unsupported(

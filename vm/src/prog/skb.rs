@@ -4,6 +4,8 @@
 //! (net/core/filter.c); which of them the user may set is `convert___skb_to_skb`
 //! (net/bpf/test_run.c).
 
+use std::ops::RangeInclusive;
+
 use super::{Context, Field, ProgType, Start, u32_field};
 
 pub(super) const TYPES: &[&ProgType] = &[&SOCKET_FILTER, &SCHED_CLS, &SCHED_ACT, &CGROUP_SKB];
@@ -21,8 +23,22 @@ pub(crate) const LOCAL_IP4: u32 = 96;
 pub(crate) const REMOTE_IP6: u32 = 100;
 pub(crate) const LOCAL_IP6: u32 = 116;
 pub(crate) const DATA_META: u32 = 140;
+pub(crate) const WIRE_LEN: u32 = 160;
+const GSO_SEGS: u32 = 164;
+const GSO_SIZE: u32 = 176;
 /// Size of `struct __sk_buff` in bytes.
 pub(crate) const SIZE: u32 = 192;
+
+/// What the user may set a field to when the packet has `len` bytes; 0 stands for the
+/// default of `wire_len` (kernel `convert___skb_to_skb`).
+pub(crate) fn range(field: u32, len: u32) -> RangeInclusive<u64> {
+    const GSO_LEGACY_MAX_SIZE: u64 = 65_536;
+    match field {
+        WIRE_LEN => u64::from(len)..=GSO_LEGACY_MAX_SIZE,
+        GSO_SEGS | GSO_SIZE => 0..=u64::from(u16::MAX),
+        _ => 0..=u64::MAX,
+    }
+}
 
 /// Which set of rights a type has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,11 +92,11 @@ const fn fields(rights: Rights) -> [Field; 44] {
         when_readable(tc, u32_field("data_meta", DATA_META)),
         u32_field("flow_keys", 144).wide().hidden(),
         when_readable(tc || cgroup, u32_field("tstamp", 152).wide().writable()).settable(),
-        when_readable(tc, u32_field("wire_len", 160)).settable(),
-        u32_field("gso_segs", 164).settable(),
+        when_readable(tc, u32_field("wire_len", WIRE_LEN)).settable(),
+        u32_field("gso_segs", GSO_SEGS).settable(),
         u32_field("sk", 168).wide().hidden(),
-        u32_field("gso_size", 176).settable(),
-        when_readable(tc, u32_field("tstamp_type", 180)),
+        u32_field("gso_size", GSO_SIZE).settable(),
+        when_readable(tc, u32_field("tstamp_type", 180).byte()),
         when_readable(tc || cgroup, u32_field("hwtstamp", 184).wide()).settable(),
     ]
 }
@@ -116,6 +132,8 @@ pub static SOCKET_FILTER: ProgType = ProgType {
     id: 1,
     sections: &["socket+"],
     context: Context::Skb(Start::Network),
+    most_context: 0,
+    legacy_loads: true,
     fields: SOCKET_FILTER_FIELDS,
     verdicts: &[],
 };
@@ -126,6 +144,8 @@ pub static SCHED_CLS: ProgType = ProgType {
     id: 3,
     sections: &["classifier+", "tc+", "tcx/ingress", "tcx/egress", "netkit/primary", "netkit/peer"],
     context: Context::Skb(Start::Ethernet),
+    most_context: 0,
+    legacy_loads: true,
     fields: SCHED_CLS_FIELDS,
     verdicts: TC_VERDICTS,
 };
@@ -135,6 +155,8 @@ static SCHED_ACT: ProgType = ProgType {
     id: 4,
     sections: &["action+"],
     context: Context::Skb(Start::Ethernet),
+    most_context: 0,
+    legacy_loads: true,
     fields: SCHED_CLS_FIELDS,
     verdicts: TC_VERDICTS,
 };
@@ -144,6 +166,8 @@ static CGROUP_SKB: ProgType = ProgType {
     id: 8,
     sections: &["cgroup_skb/ingress", "cgroup_skb/egress", "cgroup/skb"],
     context: Context::Skb(Start::Network),
+    most_context: 0,
+    legacy_loads: false,
     fields: CGROUP_SKB_FIELDS,
     verdicts: &[],
 };

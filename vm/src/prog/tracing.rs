@@ -22,8 +22,22 @@ const fn raw(
     sections: &'static [&'static str],
     access: Access,
 ) -> ProgType {
-    ProgType { name, id, sections, context: Context::Raw(access), fields: &[], verdicts: &[] }
+    ProgType {
+        name,
+        id,
+        sections,
+        context: Context::Raw(access),
+        most_context: U16_MAX,
+        legacy_loads: false,
+        fields: &[],
+        verdicts: &[],
+    }
 }
+
+/// Bytes that any context may have (the limit of syscall programs).
+const U16_MAX: u32 = 0xffff;
+/// Twelve arguments of eight bytes (`MAX_BPF_FUNC_ARGS`).
+const ARGUMENTS: u32 = 12 * 8;
 
 static KPROBE: ProgType = raw(
     "kprobe",
@@ -56,11 +70,15 @@ static TRACEPOINT: ProgType = raw("tracepoint", 5, &["tracepoint+", "tp+"], Acce
 
 static PERF_EVENT: ProgType = raw("perf_event", 7, &["perf_event"], Access::Read);
 
-static RAW_TRACEPOINT: ProgType =
-    raw("raw_tracepoint", 17, &["raw_tracepoint+", "raw_tp+"], Access::Read);
+static RAW_TRACEPOINT: ProgType = ProgType {
+    most_context: ARGUMENTS,
+    ..raw("raw_tracepoint", 17, &["raw_tracepoint+", "raw_tp+"], Access::Read)
+};
 
-static RAW_TRACEPOINT_WRITABLE: ProgType =
-    raw("raw_tracepoint_writable", 24, &["raw_tracepoint.w+", "raw_tp.w+"], Access::Read);
+static RAW_TRACEPOINT_WRITABLE: ProgType = ProgType {
+    most_context: ARGUMENTS,
+    ..raw("raw_tracepoint_writable", 24, &["raw_tracepoint.w+", "raw_tp.w+"], Access::Read)
+};
 
 static TRACING: ProgType = raw(
     "tracing",

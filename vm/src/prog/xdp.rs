@@ -33,6 +33,8 @@ pub static XDP: ProgType = ProgType {
         "xdp.frags/cpumap",
     ],
     context: Context::Xdp,
+    most_context: 0,
+    legacy_loads: false,
     fields: FIELDS,
     verdicts: &[
         (0, "XDP_ABORTED"),

@@ -140,8 +140,8 @@ pub enum ProgramErrorKind {
         /// The map's name.
         map: String,
     },
-    /// `ld_abs` and `ld_ind` in a program without `__sk_buff`.
-    #[error("`{mnemonic}` needs a program type whose context is a `__sk_buff`")]
+    /// `ld_abs` and `ld_ind` in a program of a type that has none.
+    #[error("`{mnemonic}` belongs to socket filters and traffic control programs")]
     NoSkb {
         /// The instruction.
         mnemonic: &'static str,

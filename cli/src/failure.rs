@@ -1,0 +1,137 @@
+//! How the command line fails.
+
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+use skep::{Error, ErrorKind, Fault};
+
+/// Exit codes.
+pub(crate) const EXPECTATION: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+const LOAD: u8 = 3;
+const FAULT: u8 = 4;
+const IO: u8 = 5;
+
+/// A failure to be reported.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+    help: Option<String>,
+    fault: Option<Box<Fault>>,
+    /// The document is on stdout already.
+    printed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Expectation,
+    Usage,
+    Load,
+    Fault,
+    Io,
+}
+
+impl Failure {
+    /// What was typed makes no sense.
+    pub(crate) fn usage(message: impl Into<String>, help: Option<String>) -> Self {
+        Self { kind: Kind::Usage, message: message.into(), help, fault: None, printed: false }
+    }
+
+    /// A file could not be read or written.
+    pub(crate) fn io(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind: Kind::Io, message, help: None, fault: None, printed: false }
+    }
+
+    /// A program did not return what was expected.
+    pub(crate) fn expectation(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind: Kind::Expectation, message, help: None, fault: None, printed: true }
+    }
+
+    /// The same, when the JSON document has been printed, with the error in it.
+    pub(crate) fn printed(self) -> Self {
+        Self { printed: true, ..self }
+    }
+
+    /// The `error` member of a JSON document.
+    pub(crate) fn to_json(&self) -> Value {
+        let kind = match self.kind {
+            Kind::Expectation => "expectation",
+            Kind::Usage => "usage",
+            Kind::Load => "load",
+            Kind::Fault => "fault",
+            Kind::Io => "io",
+        };
+        let mut error = Map::new();
+        error.insert("kind".to_owned(), kind.into());
+        error.insert("message".to_owned(), self.message.clone().into());
+        if let Some(fault) = &self.fault {
+            error.insert("program".to_owned(), fault.program.clone().into());
+            error.insert("insn".to_owned(), fault.insn.into());
+            error.insert("text".to_owned(), fault.text.clone().into());
+            if let Some(line) = &fault.source_line {
+                error.insert("file".to_owned(), line.file.to_string().into());
+                error.insert("line".to_owned(), line.line.into());
+            }
+            let registers = fault.registers.iter().map(|value| format!("{value:#x}"));
+            error.insert("registers".to_owned(), registers.collect());
+        }
+        Value::Object(error)
+    }
+
+    /// Prints it and gives the exit code.
+    #[expect(clippy::print_stdout, reason = "the JSON document is the answer")]
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        if json && !self.printed {
+            println!("{}", json!({ "error": self.to_json() }));
+        }
+        eprintln!("error: {}", self.message);
+        if let Some(help) = &self.help {
+            eprintln!("help: {help}");
+        }
+        if let Some(fault) = &self.fault {
+            print_place(fault);
+        }
+        ExitCode::from(match self.kind {
+            Kind::Expectation => EXPECTATION,
+            Kind::Usage => USAGE,
+            Kind::Load => LOAD,
+            Kind::Fault => FAULT,
+            Kind::Io => IO,
+        })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Usage => Kind::Usage,
+            ErrorKind::Load => Kind::Load,
+            ErrorKind::Fault => Kind::Fault,
+            ErrorKind::Io => Kind::Io,
+        };
+        let (message, help) = (error.to_string(), error.help());
+        let fault = match error {
+            Error::Fault(fault) => Some(fault),
+            _ => None,
+        };
+        Self { kind, message, help, fault, printed: false }
+    }
+}
+
+/// The source line of a fault, and the registers that the program had written.
+fn print_place(fault: &Fault) {
+    if let Some(line) = &fault.source_line {
+        let number = line.line.to_string();
+        let margin = " ".repeat(number.len());
+        eprintln!(" {margin} --> {}:{}:{}", line.file, line.line, line.column);
+        eprintln!(" {margin} |");
+        eprintln!(" {number} | {}", line.text);
+        eprintln!(" {margin} |");
+    }
+    let written = fault.registers.iter().enumerate().filter(|(_, value)| !skep::is_poison(**value));
+    let registers: Vec<String> = written.map(|(n, value)| format!("r{n}={value:#x}")).collect();
+    eprintln!(" registers: {}", registers.join(" "));
+}

@@ -1,0 +1,6 @@
+//! The verbs, one file each.
+
+pub(crate) mod disasm;
+pub(crate) mod features;
+pub(crate) mod inspect;
+pub(crate) mod run;

@@ -1,0 +1,93 @@
+//! Runs the command lines of `testdata/runs` and compares what they print, as text and as
+//! JSON, with snapshots.
+//!
+//! A file holds lines `$ ARGUMENTS`; they are run in `testdata/objects`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+}
+
+#[test]
+fn command_lines_print_what_they_printed() {
+    let mut files: Vec<PathBuf> = fs::read_dir(testdata().join("runs"))
+        .expect("the runs are part of the repository")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "run"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(testdata().join("runs/snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for file in files {
+            let text = fs::read_to_string(&file).expect("readable");
+            let name = file.file_stem().expect("a name").to_string_lossy();
+            insta::assert_snapshot!(format!("{name}.text"), transcript(&text, false));
+            insta::assert_snapshot!(format!("{name}.json"), transcript(&text, true));
+        }
+    });
+}
+
+fn transcript(text: &str, json: bool) -> String {
+    let mut transcript = String::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let mut words = split(line);
+        if json {
+            words.push("--json".to_owned());
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_skep"))
+            .args(&words)
+            .current_dir(testdata().join("objects"))
+            .output()
+            .expect("the binary runs");
+        let code = output.status.code().expect("no signal ends it");
+        assert_ne!(code, 101, "{line}: it panicked");
+        let stdout = String::from_utf8(output.stdout).expect("text");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        writeln!(transcript, "$ {}", shorten(line)).expect("a string");
+        if json {
+            let document: serde_json::Value = serde_json::from_str(&stdout)
+                .unwrap_or_else(|error| panic!("{line}: one JSON document: {error}: {stdout}"));
+            let pretty = serde_json::to_string_pretty(&document).expect("JSON");
+            writeln!(transcript, "{pretty}").expect("a string");
+        } else {
+            transcript.push_str(&stdout);
+            for line in stderr.lines() {
+                writeln!(transcript, "! {line}").expect("a string");
+            }
+        }
+        writeln!(transcript, "[{code}]\n").expect("a string");
+    }
+    transcript
+}
+
+/// Long arguments add nothing to a transcript.
+fn shorten(line: &str) -> String {
+    let words = line.split(' ').map(|word| match word.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &word[..end]),
+        None => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Words, with single quotes around those that hold blanks.
+fn split(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().expect("never empty").push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}

@@ -1,0 +1,81 @@
+//! Maps that one side may only read or only write, and frozen maps. Each map goes
+//! through its section's operations one after another.
+
+use std::sync::Arc;
+
+use skep_maps::{CreateError, Map, MapDef, flags, sys};
+use skep_oracle::recorded::Case;
+
+use crate::agent::{self, DELETE, LOOKUP, UPDATE};
+use crate::lab::{Lab, def};
+use crate::section::Section;
+use crate::state::type_named;
+use crate::text::{asked, outcome};
+
+pub(crate) fn answer(section: &Section) -> Vec<String> {
+    let lab = Lab::new();
+    let mut map = None;
+    let mut last = "";
+    let mut answers = Vec::new();
+    for case in &section.cases {
+        let name = case.question[0];
+        if name != last {
+            last = name;
+            map = Some(make(&lab, name));
+        }
+        let answer = match map.as_ref().expect("made above") {
+            Ok(map) if case.question[1] == "S" => system_call(map, case),
+            Ok(map) => program(&lab, map, case),
+            Err(CreateError::Unsupported { what, .. }) => format!("unsupported: {what}"),
+            Err(error) => panic!("{error}"),
+        };
+        answers.push(answer);
+    }
+    answers
+}
+
+fn make(lab: &Lab, name: &str) -> Result<Arc<dyn Map>, CreateError> {
+    let (_, access) = name.split_once('/').expect("TYPE/ACCESS");
+    let flags = match access {
+        "frozen" => 0,
+        "rdonly" => flags::BPF_F_RDONLY,
+        "wronly" => flags::BPF_F_WRONLY,
+        "rdonly_prog" => flags::BPF_F_RDONLY_PROG,
+        "wronly_prog" => flags::BPF_F_WRONLY_PROG,
+        other => panic!("`{other}` is no access"),
+    };
+    let map = lab.create(&MapDef { flags, ..def(type_named(name), 4, 8, 2) })?;
+    let put = sys::update(&*map, Some(&[0; 4]), &[1; 8], 0);
+    assert_eq!(put.is_err(), access == "rdonly", "only the read-only map cannot be filled");
+    if access == "frozen" {
+        sys::freeze(&*map).expect("it was not frozen");
+    }
+    Ok(map)
+}
+
+fn system_call(map: &Arc<dyn Map>, case: &Case<'_>) -> String {
+    let map = &**map;
+    let key = if case.asked("key") == Some("-") { None } else { Some(&[0; 4][..]) };
+    let flags = asked(case, "flags", 0);
+    let mut value = [0; 8];
+    match case.question[2] {
+        "lookup" => outcome(sys::lookup(map, key, flags, &mut value)),
+        "get_next_key" => outcome(sys::next_key(map, None, &mut [0; 4])),
+        "update" => outcome(sys::update(map, key, &[2; 8], flags)),
+        "lookup_and_delete" => outcome(sys::lookup_and_delete(map, key, flags, &mut value)),
+        "delete" => outcome(sys::delete(map, key)),
+        "freeze" => outcome(sys::freeze(map)),
+        batch if batch.ends_with("_batch") => "no batches".to_owned(),
+        other => panic!("`{other}` is no system call"),
+    }
+}
+
+fn program(lab: &Lab, map: &Arc<dyn Map>, case: &Case<'_>) -> String {
+    let helper = match case.question[2] {
+        "lookup" => LOOKUP,
+        "update" => UPDATE,
+        "delete" => DELETE,
+        other => panic!("`{other}` is no operation of programs"),
+    };
+    agent::call(lab, map, helper, &[0; 4], &[3; 8], 0)
+}

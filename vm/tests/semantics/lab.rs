@@ -1,0 +1,138 @@
+//! A machine to try things on.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use skep_maps::{CreateError, Map, MapDef, MapType};
+use skep_vm::isa::Insn;
+use skep_vm::{
+    FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
+    prog,
+};
+
+/// A machine like the one of the recordings, and a runner on its CPU 0.
+pub(crate) struct Lab {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) runner: RefCell<Runner>,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let machine = Machine::new(2).expect("there is room for a machine");
+        let runner = RefCell::new(Runner::new(&machine, 0).expect("there is room for a runner"));
+        Self { machine, runner }
+    }
+
+    pub(crate) fn create(&self, def: &MapDef) -> Result<Arc<dyn Map>, CreateError> {
+        skep_maps::create(self.machine.world(), def)
+    }
+
+    /// A map that can be made.
+    pub(crate) fn map(&self, def: &MapDef) -> Arc<dyn Map> {
+        self.create(def).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// An array of one value that starts as `value`.
+    pub(crate) fn value(&self, value: &[u8], flags: u32) -> Arc<dyn Map> {
+        let value_size = u32::try_from(value.len()).expect("short");
+        let map = self.map(&MapDef { flags, ..def(MapType::Array, 4, value_size, 1) });
+        set(&*map, value);
+        map
+    }
+
+    /// Loads a program; maps are named by their place in `maps`. What comes before a
+    /// `/` in `prog_type` is the type's name.
+    ///
+    /// # Errors
+    ///
+    /// `load:` and why it is refused.
+    pub(crate) fn load(
+        &self,
+        prog_type: &str,
+        insns: Vec<Insn>,
+        maps: &[Arc<dyn Map>],
+    ) -> Result<Arc<Program>, String> {
+        let family = prog_type.split('/').next().unwrap_or_default();
+        let spec = ProgramSpec {
+            name: "test".to_owned(),
+            prog_type: Some(prog::by_name(family).unwrap_or_else(|| panic!("no type {family}"))),
+            insns: insns.into_iter().map(by_index).collect(),
+            maps: maps.to_vec(),
+            ..ProgramSpec::default()
+        };
+        self.machine.load(spec).map_err(|error| format!("load: {}", error.kind))
+    }
+
+    /// Runs a program.
+    ///
+    /// # Errors
+    ///
+    /// An errno for an input that does not fit, `fault:` and its kind.
+    pub(crate) fn run(&self, program: &Program, input: &Input) -> Result<Outcome, String> {
+        let limits = Limits { max_insns: None, expired: &mut || false };
+        let mut runner = self.runner.borrow_mut();
+        runner.run(program, input, &FixedHost::default(), limits).map_err(ended)
+    }
+
+    /// Runs it again on the context that the last run left.
+    pub(crate) fn run_again(&self, program: &Program) -> Result<Outcome, String> {
+        let limits = Limits { max_insns: None, expired: &mut || false };
+        let mut runner = self.runner.borrow_mut();
+        runner.run_again(program, &FixedHost::default(), limits).map_err(ended)
+    }
+}
+
+fn ended(error: RunError) -> String {
+    match error {
+        RunError::Input(error) => errno_of(&error).to_owned(),
+        RunError::Fault(fault, _) => format!("fault: {}", fault.kind),
+        other => format!("{other:?}"),
+    }
+}
+
+/// What the kernel's word for a wrong input is; skep's is a sentence.
+fn errno_of(error: &InputError) -> &'static str {
+    match error {
+        InputError::PacketTooLong { .. } => "ENOMEM",
+        InputError::Unsupported { .. } => "unsupported",
+        _ => "EINVAL",
+    }
+}
+
+/// A definition without flags and special fields.
+pub(crate) fn def(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
+    MapDef {
+        name: "test".to_owned(),
+        map_type: map_type.id(),
+        key_size,
+        value_size,
+        max_entries,
+        ..MapDef::default()
+    }
+}
+
+/// Sets value 0 of an array.
+pub(crate) fn set(map: &dyn Map, value: &[u8]) {
+    map.user_update(&[0; 4], value, 0).expect("an array has a value 0");
+}
+
+/// The 8-byte words of value 0 of an array.
+pub(crate) fn words(map: &dyn Map) -> Vec<i64> {
+    let mut value = vec![0; map.core().user_value_size()];
+    map.user_lookup(&[0; 4], 0, &mut value).expect("an array has a value 0");
+    value.as_chunks::<8>().0.iter().map(|&word| i64::from_le_bytes(word)).collect()
+}
+
+/// Maps are named by descriptor in the assembler, by index in a program of skep.
+fn by_index(insn: Insn) -> Insn {
+    const LDDW: u8 = 0x18;
+    match insn.src {
+        src @ (1 | 2) if insn.code == LDDW => Insn { src: src + 4, ..insn },
+        _ => insn,
+    }
+}
+
+/// `n` bytes that count up from 0.
+pub(crate) fn counting(n: usize) -> Vec<u8> {
+    (0..=255).cycle().take(n).collect()
+}

@@ -1,0 +1,88 @@
+//! Replays on skep what was recorded from a kernel: `testdata/semantics/*.txt`.
+//!
+//! Each file has a family here that knows its questions and answers them on skep, in the
+//! words of the file. A trial is a section of a file. Where skep answers otherwise, the
+//! case stands in `testdata/semantics/differences.tsv` with what skep answers and why;
+//! a row there that no case needs any more is a failure too.
+
+mod access;
+mod adjust;
+mod agent;
+mod arithmetic;
+mod context;
+mod context_access;
+mod coverage;
+mod create;
+mod differences;
+mod elements;
+mod fields;
+mod for_each;
+mod format;
+mod lab;
+mod legacy;
+mod loops;
+mod numbers;
+mod ops;
+mod packet;
+mod probe;
+mod probe_read;
+mod ring;
+mod runs;
+mod section;
+mod state;
+mod system;
+mod tail_call;
+mod text;
+mod verdict;
+
+use libtest_mimic::{Arguments, Trial};
+
+use section::Section;
+
+/// Answers the cases of a section, in their order.
+type Family = fn(&Section) -> Vec<String>;
+
+/// Which family answers which file.
+const FAMILIES: &[(&str, Family)] = &[
+    ("arithmetic", arithmetic::arithmetic),
+    ("array", ops::maps),
+    ("array-of-maps", ops::maps),
+    ("atomics", arithmetic::atomics),
+    ("context-access", context_access::answer),
+    ("context-defaults", context::defaults),
+    ("context-in", context::inputs),
+    ("elements", elements::answer),
+    ("for-each", for_each::answer),
+    ("hash", ops::maps),
+    ("hash-of-maps", ops::maps),
+    ("ld-abs", legacy::answer),
+    ("loop", loops::answer),
+    ("packet", packet::answer),
+    ("percpu-array", ops::maps),
+    ("percpu-hash", ops::maps),
+    ("probe-read", probe_read::answer),
+    ("prog-array", ops::maps),
+    ("ringbuf", ops::maps),
+    ("ringbuf-program", ring::answer),
+    ("skb-load-bytes", adjust::load_bytes),
+    ("snprintf", format::snprintf),
+    ("strncmp", numbers::strncmp),
+    ("strtol", numbers::strtol),
+    ("tail-call", tail_call::answer),
+    ("test-run", runs::answer),
+    ("trace-printk", format::trace_printk),
+    ("xdp-adjust", adjust::adjust),
+];
+
+fn main() {
+    let verdicts = verdict::all();
+    let mut trials: Vec<Trial> = verdicts
+        .iter()
+        .map(|verdict| Trial::test(verdict.name(), move || verdict.check()))
+        .collect();
+    trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
+    trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
+    trials.extend(coverage::trials());
+    trials.extend(system::trials());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}

@@ -1,0 +1,180 @@
+//! Maps in the states that the recordings describe, made anew for each operation.
+
+use std::sync::Arc;
+
+use skep_maps::flags::BPF_F_MMAPABLE;
+use skep_maps::{Map, MapDef, MapType, SpecialField, SpecialKind, sys};
+use skep_oracle::asm::{Asm, R0};
+use skep_oracle::recorded::Case;
+use skep_vm::Program;
+
+use crate::lab::{Lab, def};
+use crate::section::Section;
+use crate::text::{asked32, hex, list, name, unhex};
+
+/// A map's state, from a `state` line.
+pub(crate) struct State<'l> {
+    pub(crate) lab: &'l Lab,
+    def: MapDef,
+    /// Keys and names of values.
+    put: Vec<(Vec<u8>, String)>,
+    /// What the names of values stand for.
+    named: Vec<(&'static str, u32)>,
+    _programs: Vec<Arc<Program>>,
+    _maps: Vec<Arc<dyn Map>>,
+}
+
+/// The type whose name a section's lines begin with.
+pub(crate) fn type_named(text: &str) -> MapType {
+    let family = text.split('/').next().unwrap_or_default();
+    let found = MapType::ALL.iter().find(|map_type| map_type.name() == family);
+    *found.unwrap_or_else(|| panic!("no type {family}"))
+}
+
+/// A `bpf_spin_lock` at the start of a value.
+pub(crate) fn lock() -> Vec<SpecialField> {
+    vec![SpecialField { kind: SpecialKind::SpinLock, offset: 0, size: 4 }]
+}
+
+impl<'l> State<'l> {
+    /// Reads the section's `state` line.
+    pub(crate) fn new(lab: &'l Lab, section: &Section) -> Self {
+        let case = &section.cases[0];
+        assert_eq!(case.question[0], "state", "the section begins with the state");
+        let map_type = type_named(case.question[1]);
+        let (key, value) = match map_type {
+            MapType::Ringbuf => (0, 0),
+            map_type if map_type.holds_handles() => (4, 4),
+            _ => (4, 8),
+        };
+        let plain =
+            def(map_type, asked32(case, "key_size", key), asked32(case, "value_size", value), 0);
+        let has_lock = case.asked("lock") == Some("0");
+        let mut state = Self {
+            lab,
+            def: MapDef {
+                max_entries: asked32(case, "max_entries", 0),
+                flags: asked32(case, "flags", 0),
+                special: if has_lock { lock() } else { Vec::new() },
+                ..plain
+            },
+            put: elements(case),
+            named: vec![("none", u32::MAX)],
+            _programs: Vec::new(),
+            _maps: Vec::new(),
+        };
+        match map_type {
+            MapType::ProgArray => state.add_programs(),
+            MapType::ArrayOfMaps | MapType::HashOfMaps => {
+                state.add_maps(asked32(case, "inner_flags", 0));
+            }
+            _ => {}
+        }
+        state
+    }
+
+    fn add_programs(&mut self) {
+        for (name, prog_type) in
+            [("prog-a", "sched_cls"), ("prog-b", "sched_cls"), ("prog-xdp", "xdp")]
+        {
+            let insns = Asm::new().mov(R0, 0).exit().build();
+            let program = self.lab.load(prog_type, insns, &[]).expect("it returns 0");
+            self.named.push((name, program.id()));
+            self._programs.push(program);
+        }
+        // A handle of something else; skep's are ids, and there is no such program.
+        self.named.push(("map", u32::MAX - 1));
+    }
+
+    fn add_maps(&mut self, flags: u32) {
+        let array = |flags, max, value| MapDef { flags, ..def(MapType::Array, 4, value, max) };
+        self.def.inner = Some(Box::new(array(flags, 2, 8)));
+        for (name, def, byte) in [
+            ("inner-a", array(flags, 2, 8), 0xaa),
+            ("inner-b", array(flags, 2, 8), 0xbb),
+            ("longer", array(flags, 3, 8), 0),
+            ("wider", array(flags, 2, 16), 0),
+            ("flagged", array(flags | BPF_F_MMAPABLE, 2, 8), 0),
+            ("hash", def(MapType::Hash, 4, 8, 2), 0),
+        ] {
+            let map = self.lab.map(&def);
+            let value = vec![byte; def.value_size as usize];
+            map.user_update(&[0; 4], &value, 0).expect("there is room");
+            self.named.push((name, map.core().id()));
+            self._maps.push(map);
+        }
+        self.named.push(("prog", u32::MAX - 1));
+    }
+
+    /// A fresh map in the state.
+    pub(crate) fn make(&self) -> Arc<dyn Map> {
+        let map = self.lab.map(&self.def);
+        for (key, value) in &self.put {
+            sys::update(&*map, Some(key), &self.bytes(value), 0).expect("the state can be made");
+        }
+        map
+    }
+
+    /// Whether keys come in an order that depends on a hash.
+    pub(crate) fn is_hashed(&self) -> bool {
+        use MapType::{Hash, HashOfMaps, PercpuHash};
+        matches!(MapType::from_id(self.def.map_type), Some(Hash | HashOfMaps | PercpuHash))
+    }
+
+    /// A value as it is written, as bytes.
+    pub(crate) fn bytes(&self, value: &str) -> Vec<u8> {
+        match self.named.iter().find(|(name, _)| *name == value) {
+            Some((_, id)) => id.to_le_bytes().to_vec(),
+            None => unhex(value),
+        }
+    }
+
+    /// A value that the system call returned, as it is written.
+    pub(crate) fn show(&self, value: &[u8]) -> String {
+        if self.named.len() == 1 {
+            return hex(value);
+        }
+        let id = u32::from_le_bytes(value.try_into().expect("a handle has 4 bytes"));
+        let found = self.named.iter().find(|(_, own)| *own == id);
+        found.map_or_else(|| format!("id-{id}"), |(name, _)| (*name).to_owned())
+    }
+
+    /// Every element; the errno where the keys or a value cannot be had.
+    pub(crate) fn contents(&self, map: &dyn Map) -> String {
+        let mut keys = match walk(map) {
+            Ok(keys) => keys,
+            Err(errno) => return name(errno),
+        };
+        keys.sort();
+        let mut value = vec![0; map.core().user_value_size()];
+        let element = |key: &Vec<u8>| match sys::lookup(map, Some(key), 0, &mut value) {
+            Ok(()) => format!("{}:{}", hex(key), self.show(&value)),
+            Err(errno) => format!("{}:{}", hex(key), name(errno)),
+        };
+        list(&keys.iter().map(element).collect::<Vec<_>>())
+    }
+}
+
+/// `KEY:VALUE,...` of a `state` line.
+fn elements(case: &Case<'_>) -> Vec<(Vec<u8>, String)> {
+    let put = case.asked("put").filter(|put| *put != "-").into_iter();
+    put.flat_map(|put| put.split(','))
+        .map(|element| {
+            let (key, value) = element.split_once(':').expect("KEY:VALUE");
+            (unhex(key), value.to_owned())
+        })
+        .collect()
+}
+
+/// All keys, in the order of the map.
+pub(crate) fn walk(map: &dyn Map) -> Result<Vec<Vec<u8>>, skep_maps::Errno> {
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let mut next = vec![0; map.core().def().key_size as usize];
+        match sys::next_key(map, keys.last().map(Vec::as_slice), &mut next) {
+            Ok(()) => keys.push(next),
+            Err(skep_maps::Errno::ENOENT) => return Ok(keys),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
