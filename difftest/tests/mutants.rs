@@ -144,6 +144,7 @@ fn run_without_dead_code(
                 | Kind::FramePointerWritten
                 | Kind::DivisionByZero
                 | Kind::ShiftTooFar { .. }
+                | Kind::NoSkb { .. }
         );
         if !single || dead.contains(&why.insn) {
             return Err(format!("skep refuses it: {why}"));
