@@ -52,6 +52,7 @@ fn run(kernel: Option<Kernel>) {
     for mutant in 0..mutants {
         let mut rng = Rng::new(seed.wrapping_add(mutant));
         let mut case = generate(&mut rng, Profile::LinuxPlain);
+        let before = case.insns.clone();
         mutate(&mut rng, &mut case.insns);
         let ours = skep.run(&case);
         let what = match &ours {
@@ -60,7 +61,9 @@ fn run(kernel: Option<Kernel>) {
             Err(NoAnswer::Stopped(_)) => "stopped",
         };
         *counts.entry(what).or_default() += 1;
-        let comparable = !calls_out(&case.insns) && !moves_below_zero(&case.insns);
+        let comparable = !calls_out(&case.insns)
+            && !moves_below_zero(&case.insns)
+            && initialises_stack(&before, &case.insns);
         let Some(linux) = linux.as_ref().filter(|_| comparable) else {
             continue;
         };
@@ -95,6 +98,16 @@ fn moves_below_zero(insns: &[Insn]) -> bool {
         Ok(Op::Sub64Imm) => insn.imm > FAR,
         _ => false,
     })
+}
+
+/// Whether all stores of whole stack slots are still there. When only a part of a slot is
+/// stored, the verifier may take all of it for initialised.
+fn initialises_stack(before: &[Insn], after: &[Insn]) -> bool {
+    let stores =
+        |insn: &Insn| matches!(insn.op(), Ok(Op::StDw | Op::StxDw)).then_some((insn.dst, insn.off));
+    let mut stores =
+        before.iter().zip(after).map(|(before, after)| (stores(before), stores(after)));
+    stores.all(|(before, after)| before.is_none_or(|(dst, _)| dst != 10) || before == after)
 }
 
 /// What differs between skep and the kernel, which runs the program.
