@@ -23,5 +23,5 @@ pub use linux::{Linux, Refused};
 pub use mutate::{calls_out, mutate, random_insns};
 pub use profile::Profile;
 pub use rng::Rng;
-pub use shrink::{nothing, shrink};
+pub use shrink::shrink;
 pub use skep::{NoAnswer, Skep};

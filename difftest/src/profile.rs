@@ -8,8 +8,9 @@ use skep_vm::prog::{ProgType, SCHED_CLS, SOCKET_FILTER, XDP};
 pub enum Profile {
     /// For Linux: everything.
     Linux,
-    /// For Linux without `CAP_PERFMON`, whose verifier wants every stack slot at a known
-    /// address.
+    /// For Linux without `CAP_PERFMON`. Its verifier wants every stack slot at a known
+    /// address, and follows what a processor might do speculatively, too: programs are
+    /// short and have no loops, or it takes a second for each and gives up.
     LinuxPlain,
     /// For rbpf 0.4: what it gets right.
     ///
@@ -37,6 +38,16 @@ impl Profile {
     /// Whether stack slots may be addressed by a register that is not constant.
     pub(crate) fn indexes_stack(self) -> bool {
         self != Self::LinuxPlain
+    }
+
+    /// Whether programs have loops.
+    pub(crate) fn has_loops(self) -> bool {
+        self != Self::LinuxPlain
+    }
+
+    /// The most statements of the main function.
+    pub(crate) fn most_statements(self) -> i32 {
+        if self == Self::LinuxPlain { 10 } else { 24 }
     }
 
     /// Whether programs may hold instructions of this row.

@@ -32,8 +32,7 @@ pub fn shrink(case: &Case, mut is_wrong: impl FnMut(&Case) -> bool) -> Case {
 }
 
 /// `goto +0`
-#[must_use]
-pub fn nothing() -> Insn {
+pub(crate) fn nothing() -> Insn {
     Op::Ja.row().encode(Insn::default())
 }
 

@@ -154,10 +154,10 @@ impl Writer<'_> {
 
     /// Passes a number through memory whose contents the verifier does not track.
     ///
-    /// Linux up to at least 6.18 follows the precision of what an atomic operation fetches
-    /// from the stack to the wrong place. It may then take a jump that depends on it for
-    /// certain, compare too little of two states, and run only one side of the jump. What
-    /// it computes is wrong; no program here may depend on it.
+    /// When the verifier of Linux 6.18 asks where a number comes from that an atomic
+    /// operation fetched from the stack, it looks past that operation. It does not note
+    /// that the slot matters, takes states for equal that differ there, and wires a jump
+    /// that depends on it to one side. Such a program goes wrong in the kernel.
     fn launder(&mut self, register: u8, base: u8) {
         let pointer = self.free_of(&[register, base]);
         let slot = 8 * i16::try_from(self.rng.below(8)).expect("below 8");

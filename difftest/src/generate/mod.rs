@@ -100,7 +100,7 @@ impl<'r> Writer<'r> {
             self.code.load(register, 1, off);
         }
         self.initialise_stack(STACK);
-        let statements = self.rng.between(6, 24);
+        let statements = self.rng.between(6, self.profile.most_statements());
         self.body(statements);
         self.leave_results();
     }
@@ -203,7 +203,7 @@ impl<'r> Writer<'r> {
             0..=7 => self.arithmetic(),
             8..=11 => self.access(),
             12..=13 => self.branch(),
-            14 if self.depth < 2 => self.repeat(),
+            14 if self.depth < 2 && self.profile.has_loops() => self.repeat(),
             14 => self.arithmetic(),
             _ => self.constant(),
         }

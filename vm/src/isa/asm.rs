@@ -141,8 +141,9 @@ fn alias(name: &str) -> Option<&'static str> {
     if name == "call helper" {
         return Some("call");
     }
-    let plain = name.strip_suffix("64").or_else(|| name.strip_prefix('b'))?;
-    ROWS.iter().map(|row| row.mnemonic).find(|&mnemonic| mnemonic == plain)
+    // `add64` is `add`, `bswap64` is `swap64`.
+    let plain = [name.strip_suffix("64"), name.strip_prefix('b')];
+    ROWS.iter().map(|row| row.mnemonic).find(|&mnemonic| plain.contains(&Some(mnemonic)))
 }
 
 impl Row {
@@ -325,6 +326,7 @@ mod tests {
         assert_eq!(one("jeq %r1, 5, -1").op(), Ok(Op::Jeq64Imm));
         assert_eq!(one("lock fetch add32 [%r1-4], %r2").op(), Ok(Op::AtomicFetchAdd32));
         assert_eq!(one("bswap32 %r1").op(), Ok(Op::Swap32));
+        assert_eq!(one("bswap64 %r1").op(), Ok(Op::Swap64));
         assert_eq!(one("call local +1").op(), Ok(Op::CallLocal));
         assert_eq!(one("call helper 7").op(), Ok(Op::CallHelper));
     }
