@@ -216,21 +216,17 @@ impl<'r> Run<'r> {
     /// Starts with the first frame; gives the frame pointer.
     #[inline]
     pub(crate) fn enter_program(&mut self, program: &Program) -> u64 {
-        let stack = program.code().functions[0].stack;
-        self.setting.stack.enter(self.setting.frames.len(), stack)
+        self.setting.stack.enter(0, program.code().entry_stack)
     }
 
     /// Calls a function of the current program: saves the caller, makes a new frame.
     #[inline]
     pub(crate) fn push_frame(
         &mut self,
-        program: &Program,
         regs: &mut Regs,
         back: usize,
-        target: usize,
+        stack: StackUse,
     ) -> Result<(), FaultKind> {
-        let start = u32::try_from(target).unwrap_or(u32::MAX);
-        let stack = program.code().function(start).map(|f| f.stack);
         let saved = [regs.0[6], regs.0[7], regs.0[8], regs.0[9]];
         regs.0[10] = self.push(back, saved, regs.0[10], stack)?;
         regs.0[0] = crate::interp::POISON;
@@ -243,7 +239,7 @@ impl<'r> Run<'r> {
         back: usize,
         saved: [u64; 4],
         frame_pointer: u64,
-        stack: Option<StackUse>,
+        stack: StackUse,
     ) -> Result<u64, FaultKind> {
         if self.depth >= MAX_DEPTH {
             return Err(FaultKind::CallDepth);
@@ -251,7 +247,6 @@ impl<'r> Run<'r> {
         self.depth += 1;
         let may_goto = std::mem::take(&mut self.may_goto);
         self.setting.frames.push(Frame { back, saved, frame_pointer, may_goto });
-        let stack = stack.unwrap_or(StackUse { bytes: crate::program::FRAME_SIZE });
         Ok(self.setting.stack.enter(self.setting.frames.len(), stack))
     }
 
@@ -273,7 +268,7 @@ impl<'r> Run<'r> {
     /// Makes the frame of a callback; the caller's registers are the engine's to keep.
     pub(crate) fn enter_callback(&mut self, function: &Function) -> Result<u64, FaultKind> {
         let base = u64::try_from(self.base).unwrap_or(u64::MAX);
-        let frame_pointer = self.push(0, [base, 0, 0, 0], 0, Some(function.stack))?;
+        let frame_pointer = self.push(0, [base, 0, 0, 0], 0, function.stack)?;
         self.base = self.setting.frames.len();
         Ok(frame_pointer)
     }
@@ -313,7 +308,10 @@ impl<'r> Run<'r> {
     /// Makes the first frame of a tail call's target in the place of the current one.
     pub(crate) fn enter_tail_call(&mut self, next: &Program) -> Body {
         let body = Body {
-            frame_pointer: self.enter_program(next),
+            frame_pointer: {
+                let index = self.setting.frames.len();
+                self.setting.stack.enter(index, next.code().entry_stack)
+            },
             base: self.base,
             depth: self.depth,
             may_goto: std::mem::take(&mut self.may_goto),
@@ -336,6 +334,12 @@ impl<'r> Run<'r> {
     }
 
     // What it holds.
+
+    /// Whether it holds neither records nor a lock.
+    #[inline]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
 
     /// Whether it holds a spin lock; it can hold one only.
     pub(crate) fn holds_lock(&self) -> bool {

@@ -51,24 +51,47 @@ pub(crate) fn call_function(
 }
 
 /// Runs operations until the function at the bottom returns.
+///
+/// Most runs are over when the match is left for the first time: that is all here.
+#[inline]
 fn drive(
     run: &mut Run<'_>,
     program: &Program,
     regs: &mut Regs,
     start: usize,
 ) -> Result<u64, Box<Fault>> {
+    let stop = step(run, program, regs, start)?;
+    if matches!(stop.why, Why::Exit) && run.base() == 0 && run.holds_nothing() {
+        return Ok(regs.0[0]);
+    }
+    go_on(run, program, regs, stop)
+}
+
+/// Looks at the limits and runs operations until something else is to be done.
+#[inline]
+fn step(
+    run: &mut Run<'_>,
+    program: &Program,
+    regs: &mut Regs,
+    pc: usize,
+) -> Result<Stop, Box<Fault>> {
+    match run.look_at_limits(program.compiled().len()) {
+        Ok(false) => Ok(exec::<Loose>(run, program, regs, pc)),
+        Ok(true) => Ok(exec::<Exact>(run, program, regs, pc)),
+        Err(kind) => Err(fault(run, program, regs, pc, *kind)),
+    }
+}
+
+/// Does what the match was left for, and runs on.
+fn go_on(
+    run: &mut Run<'_>,
+    program: &Program,
+    regs: &mut Regs,
+    mut stop: Stop,
+) -> Result<u64, Box<Fault>> {
     let base = run.base();
-    let mut pc = start;
     loop {
-        let exact = run.look_at_limits(program.compiled().len());
-        let exact = exact.map_err(|kind| fault(run, program, regs, pc, *kind))?;
-        let stop = if exact {
-            exec::<Exact>(run, program, regs, pc)
-        } else {
-            exec::<Loose>(run, program, regs, pc)
-        };
-        let Stop { pc: at, why } = stop;
-        pc = at;
+        let Stop { mut pc, why } = stop;
         match why {
             Why::Exit => {
                 // The whole run ends here: it may not end with a lock or a record.
@@ -108,6 +131,7 @@ fn drive(
                 return Err(fault(run, program, regs, pc, kind));
             }
         }
+        stop = step(run, program, regs, pc)?;
     }
 }
 

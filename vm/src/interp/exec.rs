@@ -14,7 +14,7 @@ use super::{Compiled, POISON};
 use crate::fault::FaultKind;
 use crate::helpers::{self, Call};
 use crate::isa::{Int, isa};
-use crate::program::Program;
+use crate::program::{Program, StackUse};
 use crate::run::{Run, Trap};
 
 /// Why the match was left, and at which operation.
@@ -356,7 +356,7 @@ macro_rules! define_exec {
                     | Code::LddwMapIdx
                     | Code::LddwMapIdxValue => regs[op.dst] = op.imm,
                     Code::CallLocal => {
-                        if let Err(kind) = run.push_frame(program, regs, pc + 1, op.target()) {
+                        if let Err(kind) = run.push_frame(regs, pc + 1, StackUse { bytes: op.imm as u32 }) {
                             leave!(Why::Trap(Trap::new(kind)));
                         }
                         go!(op.target());
@@ -430,6 +430,14 @@ macro_rules! define_exec {
                     Code::MovRsh32Imm => {
                         regs[op.dst] = u64::from((regs[op.src] as u32).rsh(op.imm as u32));
                         pc += 1;
+                    }
+                    Code::MovImmExit => {
+                        regs[op.dst] = op.imm;
+                        pc += 1;
+                        match run.pop_frame(regs) {
+                            Some(back) => go!(back),
+                            None => leave!(Why::Exit),
+                        }
                     }
                     Code::MovAdd64Reg => {
                         regs[op.dst] = regs[op.src].wrapping_add(*regs.third(op.imm));

@@ -86,6 +86,10 @@ fn two(index: usize, a: Op, b: Op) -> Option<Op> {
         return Some(Op { code, off: b.off, ..a });
     }
     match (a.code, b.code) {
+        (Code::Mov64Imm, Code::Exit) => Some(Op { code: Code::MovImmExit, ..a }),
+        (Code::Mov32Imm, Code::Exit) => {
+            Some(Op { code: Code::MovImmExit, imm: a.imm & u64::from(u32::MAX), ..a })
+        }
         (Code::Mov64Reg, Code::Add64Reg) if same_dst && b.src != a.dst => {
             Some(Op { code: Code::MovAdd64Reg, imm: b.src as u64, ..a })
         }

@@ -11,7 +11,7 @@ use super::op::{Code, Op, Reg};
 use crate::helpers;
 use crate::isa::{self, Shape};
 use crate::machine::Machine;
-use crate::program::{Code as Decoded, Mistake, ProgramErrorKind as Kind, ProgramSpec};
+use crate::program::{Code as Decoded, FRAME_SIZE, Mistake, ProgramErrorKind as Kind, ProgramSpec};
 
 /// A program in the interpreter's form.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Compiled {
         spec: &ProgramSpec,
         code: &Decoded,
     ) -> Result<Self, Mistake> {
-        let lowering = Lowering { machine, spec };
+        let lowering = Lowering { machine, spec, code };
         let ops: Result<Vec<Op>, Mistake> = code
             .insns
             .iter()
@@ -63,6 +63,7 @@ fn helper(op: &mut Op, id: u32) {
 struct Lowering<'a> {
     machine: &'a Machine,
     spec: &'a ProgramSpec,
+    code: &'a Decoded,
 }
 
 impl Lowering<'_> {
@@ -79,7 +80,11 @@ impl Lowering<'_> {
         };
         match row.shape {
             Shape::JumpImm | Shape::JumpReg | Shape::Goto | Shape::GotoLong => op.off = target,
-            Shape::Call if decoded.op == isa::Op::CallLocal => op.off = target,
+            Shape::Call if decoded.op == isa::Op::CallLocal => {
+                op.off = target;
+                let function = self.code.function(decoded.target);
+                op.imm = u64::from(function.map_or(FRAME_SIZE, |f| f.stack.bytes));
+            }
             Shape::Call => helper(&mut op, insn.imm.cast_unsigned()),
             Shape::Lddw => op.imm = self.lddw(decoded)?,
             Shape::LdAbs | Shape::LdInd => self.check_skb(row.mnemonic)?,

@@ -136,6 +136,8 @@ macro_rules! define_code {
             MovAnd32Imm,
             MovLsh32Imm,
             MovRsh32Imm,
+            /// `dst = imm; exit`.
+            MovImmExit,
             /// `dst = src; dst += third`.
             MovAdd64Reg,
             /// `dst = src; dst <<= off; dst |= third`.

@@ -16,6 +16,8 @@ pub(crate) struct Code {
     pub(crate) insns: Vec<Decoded>,
     /// Ascending by start; the first is the entry.
     pub(crate) functions: Vec<Function>,
+    /// What the entry function uses of its stack frame.
+    pub(crate) entry_stack: StackUse,
 }
 
 /// One instruction.
@@ -62,14 +64,15 @@ pub(crate) fn decode(spec: &ProgramSpec) -> Result<Code, Mistake> {
     for &(start, end) in &extents {
         resolve_jumps(&mut insns, &index_of, start, end)?;
     }
-    let functions = extents
+    let functions: Vec<Function> = extents
         .into_iter()
         .map(|(start, end)| {
             let stack = StackUse::of(&insns[start as usize..end as usize]);
             Function { start, stack }
         })
         .collect();
-    Ok(Code { insns, functions })
+    let entry_stack = functions[0].stack;
+    Ok(Code { insns, functions, entry_stack })
 }
 
 /// No instruction starts at this slot.
