@@ -44,6 +44,11 @@ impl Failure {
         Self { kind: Kind::Io, message, help: None, fault: None, printed: false }
     }
 
+    /// Whoever read standard output has stopped reading: nothing is left to say.
+    pub(crate) fn broken_pipe() -> Self {
+        Self { printed: true, ..Self::io(String::new()) }
+    }
+
     /// A program did not return what was expected.
     pub(crate) fn expectation(message: impl Into<String>) -> Self {
         let message = message.into();
@@ -87,7 +92,9 @@ impl Failure {
         if json && !self.printed {
             println!("{}", json!({ "error": self.to_json() }));
         }
-        eprintln!("error: {}", self.message);
+        if !self.message.is_empty() {
+            eprintln!("error: {}", self.message);
+        }
         if let Some(help) = &self.help {
             eprintln!("help: {help}");
         }

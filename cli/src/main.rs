@@ -2,6 +2,7 @@
 //!
 //! Answers go to stdout, trouble to stderr as a sentence and what to do next.
 
+#[allow(rustdoc::broken_intra_doc_links, reason = "help texts have brackets that are no links")]
 mod args;
 mod failure;
 mod input;

@@ -35,6 +35,9 @@ impl Printer {
 }
 
 fn closed(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::broken_pipe();
+    }
     Failure::io(format!("standard output: {error}"))
 }
 

@@ -91,3 +91,34 @@ fn split(line: &str) -> Vec<String> {
     words.retain(|word| !word.is_empty());
     words
 }
+
+#[test]
+fn a_program_without_end_is_stopped_in_time() {
+    for object in ["bad/loop_forever.bpf.o", "bad/poll_forever.bpf.o"] {
+        let start = std::time::Instant::now();
+        let output = Command::new(env!("CARGO_BIN_EXE_skep"))
+            .args(["run", object, "--ctx", "hex:00", "--timeout", "0.2"])
+            .current_dir(testdata().join("objects"))
+            .output()
+            .expect("the binary runs");
+        assert_eq!(output.status.code(), Some(4), "{object}");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert!(stderr.contains("the run exceeds its time limit"), "{object}: {stderr}");
+        let took = start.elapsed();
+        assert!(took.as_millis() >= 200 && took.as_secs() < 5, "{object}: {took:?}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_sees_no_complaint() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
+        .args(["run", "count_xdp.bpf.o", "--packet", "@count_xdp.bpf.c", "--repeat", "20000"])
+        .current_dir(testdata().join("objects"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

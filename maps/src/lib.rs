@@ -10,6 +10,7 @@
 //! * [`World`] is what the maps of one virtual machine share. What maps need from the
 //!   level above they ask through [`Upcall`].
 
+pub mod batch;
 mod def;
 mod errno;
 mod error;

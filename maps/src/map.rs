@@ -108,6 +108,12 @@ pub trait Map: Send + Sync + fmt::Debug {
         Err(Errno::ENOTSUPP)
     }
 
+    /// The keys in one bucket of a hash; `None` behind the last bucket, and for types
+    /// that have no buckets.
+    fn bucket_keys(&self, _bucket: u32) -> Option<Vec<Vec<u8>>> {
+        None
+    }
+
     /// The last handle of user space is gone (kernel `map_release_uref`).
     fn released(&self) {}
 

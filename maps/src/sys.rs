@@ -160,7 +160,7 @@ pub fn is_indexed(map_type: MapType) -> bool {
     )
 }
 
-fn check_permission(map: &dyn Map, without: u32) -> Result<(), Errno> {
+pub(crate) fn check_permission(map: &dyn Map, without: u32) -> Result<(), Errno> {
     let frozen = without == BPF_F_RDONLY && map.core().is_frozen();
     if map.core().def().flags & without != 0 || frozen {
         return Err(Errno::EPERM);
@@ -168,7 +168,7 @@ fn check_permission(map: &dyn Map, without: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-fn check_lock(map: &dyn Map, flags: u64) -> Result<(), Errno> {
+pub(crate) fn check_lock(map: &dyn Map, flags: u64) -> Result<(), Errno> {
     let has_lock = || map.core().def().special.iter().any(|f| f.kind == SpecialKind::SpinLock);
     if flags & BPF_F_LOCK != 0 && !has_lock() {
         return Err(Errno::EINVAL);

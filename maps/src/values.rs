@@ -14,6 +14,8 @@ use crate::{Errno, MapDef, World};
 const GAPPED: u64 = 16 << 20;
 /// Inaccessible bytes between two values.
 const GAP: u32 = 8;
+/// Values of maps with so many bytes start at a page.
+const PAGED: u64 = 1 << 20;
 /// Growing maps take room for so many bytes of values at a time.
 const CHUNK_BYTES: u32 = 256 << 10;
 
@@ -94,7 +96,8 @@ impl Values {
         let len = u64::from(self.plane_len) * u64::from(self.planes);
         let request = SpanRequest {
             len,
-            align: 8,
+            // Patterns of rights are shared by whole pages.
+            align: if len < PAGED { 8 } else { 4096 },
             access: Access::None,
             label: self.label.clone(),
             backing: Backing::Anonymous,
@@ -135,7 +138,14 @@ impl Values {
             span.set_access(0..span.len(), self.access);
             return Ok(());
         }
-        (0..count).try_for_each(|id| self.open(id))
+        match self.chunks[0].get() {
+            Some(span) => {
+                let pieces = self.layout.pieces().map(|piece| piece.offset..piece.end());
+                span.set_pattern(self.stride, &pieces.collect::<Vec<_>>(), self.access);
+                Ok(())
+            }
+            None => (0..count).try_for_each(|id| self.open(id)),
+        }
     }
 
     #[inline]

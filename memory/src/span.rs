@@ -151,6 +151,25 @@ impl Span {
             .set_access(start + u64::from(range.start)..start + u64::from(range.end), access);
     }
 
+    /// Sets the rights of bytes that repeat: of each `period` bytes from the span's start
+    /// on, as far as they all lie inside, those of `open` (ascending) get `access`.
+    ///
+    /// Long spans share the pages of the pattern, so that rights take no memory of their
+    /// own; they should start at a page.
+    ///
+    /// # Panics
+    ///
+    /// When `open` is not inside the period, or the period is 0.
+    pub fn set_pattern(&self, period: u32, open: &[Range<u32>], access: Access) {
+        assert!(period > 0 && open.iter().all(|r| r.start <= r.end && r.end <= period));
+        let shared = self.window.set_pattern(self.start, self.len, period, open, access);
+        for at in (shared..self.len).step_by(period as usize) {
+            for range in open.iter().filter(|range| range.end <= self.len - at) {
+                self.set_access(at + range.start..at + range.end, access);
+            }
+        }
+    }
+
     /// Renames it, for later faults.
     pub fn relabel(&self, label: Label) {
         self.window.relabel(self.start, label);

@@ -223,6 +223,37 @@ impl Window {
         self.fill_shadow(last..range.end, access);
     }
 
+    /// Maps a repeating pattern of rights over the start of a span, as far as it pays;
+    /// returns how many bytes, a multiple of `period`, it covers.
+    pub(crate) fn set_pattern(
+        &self,
+        start: u32,
+        len: u32,
+        period: u32,
+        open: &[Range<u32>],
+        access: Access,
+    ) -> u32 {
+        let page = page_size() as u64;
+        // The shortest piece of whole periods and whole pages, as often as makes a chunk.
+        let piece = u64::from(period) * (page / gcd(u64::from(period), page));
+        let piece = piece * (CHUNK / 2 / piece).max(1);
+        let pieces = u64::from(len) / piece;
+        if pieces < 2 || !u64::from(start).is_multiple_of(page) {
+            return 0;
+        }
+        let Ok(file) = pattern_file(piece, period, open, access) else { return 0 };
+        let mut covered = 0;
+        for number in 0..pieces {
+            let from = u64::from(start) + number * piece;
+            let range = pages(&(from..from + piece));
+            if self.shadow.place_file(range, &file, Sharing::Private).is_err() {
+                break;
+            }
+            covered += piece;
+        }
+        u32::try_from(covered).expect("no more than the span's length")
+    }
+
     fn place_chunk(&self, range: Range<u64>, access: Access) -> std::io::Result<()> {
         let range = pages(&range);
         match access {
@@ -271,6 +302,27 @@ impl Window {
 /// Where a range of the window lies in its mapping, or in its shadow's.
 fn pages(range: &Range<u64>) -> Range<usize> {
     index(SLOP + range.start)..index(SLOP + range.end)
+}
+
+/// The greatest number that divides both.
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// A file of `len` bytes of shadow with a pattern.
+fn pattern_file(
+    len: u64,
+    period: u32,
+    open: &[Range<u32>],
+    access: Access,
+) -> std::io::Result<File> {
+    let mut one = vec![Access::None.shadow(); period as usize];
+    for range in open {
+        one[range.start as usize..range.end as usize].fill(access.shadow());
+    }
+    let mut file = memfd("skep-pattern")?;
+    file.write_all(&one.repeat(index(len / u64::from(period))))?;
+    Ok(file)
 }
 
 /// A file of [`CHUNK`] bytes that all grant `access`.

@@ -1,11 +1,14 @@
 //! The sandbox holds: whatever address, width and rights, an access stays inside
 //! the window and does just what the shadow allows.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use skep_memory::{
-    Access, Backing, Grid, GuestPtr, GuestSlice, Label, Relation, Span, SpanRequest, Why, Window,
+    Access, Backing, Grid, GuestPtr, GuestSlice, HostSegment, Label, Relation, Span, SpanRequest,
+    Why, Window,
 };
 
 fn window() -> Arc<Window> {
@@ -174,6 +177,23 @@ fn a_file_span_shares_the_files_bytes() {
     assert_eq!(b.part(5000, 3).to_vec(), b"abc", "and the file keeps its bytes");
 }
 
+#[test]
+fn host_segments_are_zero_and_a_file_keeps_theirs() {
+    let segment = HostSegment::anonymous(100, "a test").expect("room");
+    let cells = segment.cells32(0, 25);
+    assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == 0));
+    cells[24].store(7, Ordering::Relaxed);
+    assert_eq!(segment.cells64(96, 1)[0].load(Ordering::Relaxed), 7);
+
+    let file = tempfile();
+    file.set_len(4096).expect("a file grows");
+    let first = HostSegment::file(&file, 4096, "a test").expect("a mapping");
+    let second = HostSegment::file(&file, 4096, "a test").expect("a mapping");
+    first.cells64(8, 1)[0].store(42, Ordering::Release);
+    assert_eq!(second.cells64(8, 1)[0].load(Ordering::Acquire), 42);
+    assert!(HostSegment::anonymous(u64::MAX, "too much").is_err());
+}
+
 fn tempfile() -> std::fs::File {
     let path = std::env::temp_dir().join(format!("skep-memory-{}", std::process::id()));
     let file = std::fs::File::options()
@@ -185,6 +205,46 @@ fn tempfile() -> std::fs::File {
         .expect("a temporary file");
     std::fs::remove_file(path).expect("it exists");
     file
+}
+
+/// A period, what of it is open, and the length of the span.
+type Pattern = (u32, &'static [(u32, u32)], u64);
+
+#[test]
+fn a_pattern_of_rights_is_the_same_whether_its_pages_are_shared_or_not() {
+    let window = window();
+    // Short, long, and long with a period that no page size divides.
+    let cases: [Pattern; 3] = [
+        (24, &[(0, 16)], 24 * 100),
+        (16, &[(0, 8)], 16 << 18),
+        (40, &[(4, 20), (24, 31)], 40 * 130_001 - 9),
+    ];
+    for (period, open, len) in cases {
+        let open: Vec<Range<u32>> = open.iter().map(|&(start, end)| start..end).collect();
+        let request = SpanRequest {
+            len,
+            align: 4096,
+            access: Access::None,
+            label: Label::one("test object"),
+            backing: Backing::Anonymous,
+        };
+        let span = Span::new(&window, request).expect("room");
+        span.set_pattern(period, &open, Access::ReadWrite);
+        let view = window.view();
+        let (start, end) = (span.ptr().addr(), span.ptr().addr() + len);
+        let mut checked = 0;
+        for at in (start..end).filter(|at| (at - start) % 4093 < 200 || end - at < 200) {
+            let offset = u32::try_from((at - start) % u64::from(period)).expect("short");
+            let own = open.iter().find(|range| range.contains(&offset));
+            let whole = own.is_some_and(|range| at + u64::from(range.end - offset) <= end);
+            assert_eq!(view.access(at) == Access::ReadWrite, whole, "{period} {}", at - start);
+            checked += 1;
+        }
+        assert!(checked > 200);
+        assert_eq!(view.access(end), Access::None);
+        drop(span);
+        assert!((start..end).step_by(61).all(|at| view.access(at) == Access::None));
+    }
 }
 
 #[test]

@@ -121,6 +121,18 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Forgets the run before, on the same setting; it held nothing at its end.
+    #[inline]
+    pub(crate) fn restart(&mut self) {
+        self.setting.frames.clear();
+        self.executed = 0;
+        self.next_poll = POLL_EVERY;
+        self.base = 0;
+        self.depth = 1;
+        self.tail_calls = 0;
+        self.may_goto = 0;
+    }
+
     pub(crate) fn world(&self) -> &'r World {
         self.setting.machine.world()
     }
@@ -157,7 +169,16 @@ impl<'r> Run<'r> {
     /// Looks at the limits; says whether instructions must now be counted one by one.
     /// `len` is the length of the program that goes on: between two looks, the match
     /// may execute so many more.
-    pub(crate) fn look_at_limits(&mut self, len: usize) -> Result<bool, FaultKind> {
+    #[inline]
+    pub(crate) fn look_at_limits(&mut self, len: usize) -> Result<bool, Box<FaultKind>> {
+        if self.executed < self.next_poll && self.setting.max_insns.is_none() {
+            self.stop_at = self.next_poll;
+            return Ok(false);
+        }
+        self.look_closely(len).map_err(Box::new)
+    }
+
+    fn look_closely(&mut self, len: usize) -> Result<bool, FaultKind> {
         if self.executed >= self.next_poll {
             self.next_poll = self.executed + POLL_EVERY;
             if (self.setting.expired)() {
@@ -185,7 +206,7 @@ impl<'r> Run<'r> {
     /// Looks at the clock if it is time; for helpers that run callbacks in a loop.
     pub(crate) fn poll(&mut self) -> Result<(), Trap> {
         if self.executed >= self.next_poll {
-            self.look_at_limits(0).map_err(Trap::new)?;
+            self.look_at_limits(0).map_err(Trap::Kind)?;
         }
         Ok(())
     }

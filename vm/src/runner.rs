@@ -121,7 +121,7 @@ impl Runner {
     ) -> Result<Outcome, RunError> {
         let prepared = self.context.prepare(program, input).map_err(RunError::Input)?;
         self.packet = prepared.packet;
-        self.enter(program, prepared.ctx, prepared.len, host, limits.max_insns, limits.expired)
+        self.enter(program, prepared.ctx, prepared.len, 1, host, limits)
     }
 
     /// Guest memory for a packet of `len` bytes, to be filled and then run on with
@@ -151,24 +151,27 @@ impl Runner {
         let prepared = self.context.prepare_staged(program, len, fields);
         let prepared = prepared.map_err(RunError::Input)?;
         self.packet = prepared.packet;
-        self.enter(program, prepared.ctx, prepared.len, host, limits.max_insns, limits.expired)
+        self.enter(program, prepared.ctx, prepared.len, 1, host, limits)
     }
 
-    /// Runs a program again on the context that the last [`Runner::run`] left: no input
-    /// is copied, what the program wrote is still there.
+    /// Runs a program `times` times on the context that the last run left: no input is
+    /// copied, what the program wrote is still there (as `BPF_PROG_TEST_RUN` does with
+    /// `repeat`). Stops at the first fault. The outcome is the last run's; the printed
+    /// lines are all runs', and the limits hold for each run but the time, which is for
+    /// all together.
     ///
     /// # Errors
     ///
     /// As [`Runner::run`], but for the input.
-    #[inline]
-    pub fn run_again(
+    pub fn repeat(
         &mut self,
         program: &Program,
+        times: u64,
         host: &dyn Host,
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
         let ctx = self.context.ctx_ptr();
-        self.enter(program, ctx, None, host, limits.max_insns, limits.expired)
+        self.enter(program, ctx, None, times, host, limits)
     }
 
     fn enter(
@@ -176,9 +179,9 @@ impl Runner {
         program: &Program,
         ctx: GuestPtr,
         len: Option<u32>,
+        times: u64,
         host: &dyn Host,
-        max_insns: Option<u64>,
-        expired: &mut dyn FnMut() -> bool,
+        limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
         self.maps.refresh(self.machine.world());
         self.programs.refresh(&self.machine);
@@ -195,17 +198,24 @@ impl Runner {
             printk: &mut self.printk,
             ctx,
             packet: &mut self.packet,
-            max_insns,
-            expired,
+            max_insns: limits.max_insns,
+            expired: limits.expired,
         });
-        let result = interp::run(&mut run, program, ctx.addr(), len);
+        let mut result = Ok(0);
+        for _ in 0..times {
+            run.restart();
+            result = interp::run(&mut run, program, ctx.addr(), len);
+            self.stack.close();
+            if result.is_err() {
+                break;
+            }
+        }
         // A fault leaves what the run held; an exit has nothing left.
         run.release();
         let insns = run.executed().cast_unsigned();
         drop(run);
         let printk =
             if self.printk.is_empty() { Vec::new() } else { std::mem::take(&mut self.printk) };
-        self.stack.close();
         match result {
             Ok(r0) => Ok(Outcome { r0, insns, printk }),
             Err(fault) => Err(RunError::Fault(fault, printk)),
@@ -257,7 +267,7 @@ impl Stack {
 
     /// Enters frame `index`: makes it accessible and zero where the function may read
     /// it first. Returns its frame pointer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter(&self, index: usize, stack: StackUse) -> u64 {
         let index = u32::try_from(index).unwrap_or(MAX_FRAMES).min(MAX_FRAMES - 1);
         if index >= self.open.get() {

@@ -42,6 +42,9 @@ pub(crate) struct Chains {
     /// Ids in excess of the capacity are spares, so this many elements may be linked.
     pool: Pool,
     spares: Pool,
+    /// Fresh elements that were taken and given back because their values found no room.
+    unused: Pool,
+    unused_spares: Pool,
 }
 
 /// Where the parts of the segment begin, in bytes.
@@ -104,7 +107,8 @@ impl Chains {
         let segment = HostSegment::anonymous(end as u64, &what).map_err(|_| Errno::ENOMEM)?;
         let pool = Pool::new(0, capacity);
         let spares = Pool::new(capacity, capacity + SPARES);
-        Ok(Self { segment, at, buckets, key_size, key_words, pool, spares })
+        let (unused, unused_spares) = (Pool::new(0, 0), Pool::new(0, 0));
+        Ok(Self { segment, at, buckets, key_size, key_words, pool, spares, unused, unused_spares })
     }
 
     /// The number of element ids, spares included: what values must have room for.
@@ -182,6 +186,16 @@ impl Chains {
                 return elements;
             }
         }
+    }
+
+    /// The keys in a bucket; `None` behind the last one.
+    pub(crate) fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
+        let elements = (bucket < self.buckets).then(|| self.bucket_elements(bucket))?;
+        let key = |element| {
+            let mut key = vec![0; self.key_size];
+            self.copy_key(element, &mut key).then_some(key)
+        };
+        Some(elements.into_iter().filter_map(key).collect())
     }
 
     /// The element that comes after the one with key `bytes`, or the first one when
@@ -279,27 +293,28 @@ impl Locked<'_> {
 
     /// Takes a free element for a new key; `None` when the map is full.
     pub(crate) fn take(&self) -> Option<Taken> {
-        self.chains.pool.take(self.chains.links())
+        take(&self.chains.pool, &self.chains.unused, self.chains.links())
     }
 
     /// Takes a free element that will replace another one.
     pub(crate) fn take_spare(&self) -> Taken {
         loop {
-            if let Some(taken) = self.chains.spares.take(self.chains.links()) {
+            let Chains { spares, unused_spares, .. } = self.chains;
+            if let Some(taken) = take(spares, unused_spares, self.chains.links()) {
                 return taken;
             }
             std::thread::yield_now();
         }
     }
 
-    /// Gives back an element that was taken and not linked.
+    /// Gives back a fresh element that was taken and could not be used: it stays fresh.
     pub(crate) fn untake(&self, id: u32) {
-        self.chains.pool.give(id, self.chains.links());
+        self.chains.unused.give(id, self.chains.links());
     }
 
-    /// Gives back a spare that was taken and not linked.
+    /// Gives back a fresh spare that was taken and could not be used.
     pub(crate) fn untake_spare(&self, id: u32) {
-        self.chains.spares.give(id, self.chains.links());
+        self.chains.unused_spares.give(id, self.chains.links());
     }
 
     /// Puts a taken element, whose value is written, at the head of the chain.
@@ -358,6 +373,12 @@ impl Locked<'_> {
         let generation = &self.chains.record(id)[1];
         generation.store(generation.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
+}
+
+/// Takes an element; one that was given back unused is still fresh.
+fn take(pool: &Pool, unused: &Pool, links: &[AtomicU32]) -> Option<Taken> {
+    let fresh = |taken| Taken { fresh: true, ..taken };
+    pool.take(links).or_else(|| unused.take(links).map(fresh))
 }
 
 fn id_of(link: u32) -> Option<u32> {

@@ -228,6 +228,10 @@ impl Map for Hash {
         self.chains.next(key, next)
     }
 
+    fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
+        self.chains.bucket_keys(bucket)
+    }
+
     fn memory_usage(&self) -> u64 {
         memory_usage(&self.core, size_of::<Self>() as u64, count(&self.chains))
     }

@@ -5,7 +5,7 @@ use skep_oracle::{BatchFlags, Errno, Kernel, Map, MapSpec, ProgSpec, map_type, p
 
 use crate::plain_maps::{flag, types};
 use crate::probe::{CGROUP_SKB, CGROUP_SKB_EGRESS, Probe, SCHED_CLS, XDP};
-use crate::record::{Record, check, outcome};
+use crate::record::{Record, check, hex, outcome};
 
 const LOOKUP: i32 = 1;
 const UPDATE: i32 = 2;
@@ -20,6 +20,7 @@ fn elements() {
          before; update:K:V stores V at key K.",
         |kernel, record| {
             pointers(kernel, record);
+            reused(kernel, record);
             buckets(kernel, record);
             owners(kernel, record);
         },
@@ -87,6 +88,22 @@ fn step(asm: &mut Asm, map: &Map, (helper, number, value): (i32, i32, i32), flag
     }
     key(asm, map, number);
     asm.mov_reg(R3, R10).alu64(ADD, R3, -16).mov(R4, flags).call(helper);
+}
+
+/// What the other CPUs have in an element that was another key's before.
+fn reused(kernel: &Kernel, record: &mut Record) {
+    record.note("key 1 holds ff on all CPUs and is deleted; a program on CPU 0 stores 5 at key 2");
+    for (name, flags) in [("percpu_hash", 0), ("percpu_hash/no_prealloc", flag::NO_PREALLOC)] {
+        let spec = MapSpec::new(map_type::PERCPU_HASH, 4, 8, 1).flags(flags);
+        let map = kernel.create_map(&spec).unwrap();
+        map.update(&1_u32.to_ne_bytes(), &vec![0xff; map.value_len()], 0).unwrap();
+        map.delete(&1_u32.to_ne_bytes()).unwrap();
+        let body = |asm: &mut Asm| step(asm, &map, (UPDATE, 2, 5), 0);
+        let probe = Probe::new(kernel, SCHED_CLS, body).unwrap();
+        kernel.on_cpu(0, || probe.run_on(&[])).unwrap();
+        let value = map.lookup(&2_u32.to_ne_bytes(), 0).unwrap();
+        record.case(&format!("{name} reused"), &format!("value={}", hex(&value)));
+    }
 }
 
 /// A bucket with more elements than a batch has room for.

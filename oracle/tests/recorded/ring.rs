@@ -121,7 +121,7 @@ fn sizes(kernel: &Kernel, record: &mut Record) {
     for size in [8168, 8176, 8177, 8184, 8192] {
         cases.push((8192, vec![], 0, size));
     }
-    for last in [4064, 4056, 4048, 4040, 0, 1, 8, 9] {
+    for last in [4064, 4056, 4048, 4040, 0, 1, 8, 9, 16, 17] {
         cases.push((4096, vec![8], 0, last));
         cases.push((4096, vec![8, 4040], 0, last));
         cases.push((4096, vec![8, 4040], 1, last));

@@ -61,7 +61,7 @@ fn drive(
     let mut pc = start;
     loop {
         let exact = run.look_at_limits(program.compiled().len());
-        let exact = exact.map_err(|kind| fault(run, program, regs, pc, kind))?;
+        let exact = exact.map_err(|kind| fault(run, program, regs, pc, *kind))?;
         let stop = if exact {
             exec::<Exact>(run, program, regs, pc)
         } else {

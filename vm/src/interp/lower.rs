@@ -51,6 +51,15 @@ fn plain(code: Code) -> Op {
     Op { code, dst: Reg::R0, src: Reg::R0, off: 0, imm: 0 }
 }
 
+/// Finds a helper; its place in the table goes into `off`.
+fn helper(op: &mut Op, id: u32) {
+    match helpers::position(id) {
+        Some(_) if id == helpers::TAIL_CALL => op.code = Code::TailCall,
+        Some(position) => op.off = i32::try_from(position).expect("a short table"),
+        None => op.code = Code::NoHelper,
+    }
+}
+
 struct Lowering<'a> {
     machine: &'a Machine,
     spec: &'a ProgramSpec,
@@ -71,7 +80,7 @@ impl Lowering<'_> {
         match row.shape {
             Shape::JumpImm | Shape::JumpReg | Shape::Goto | Shape::GotoLong => op.off = target,
             Shape::Call if decoded.op == isa::Op::CallLocal => op.off = target,
-            Shape::Call => self.helper(&mut op, insn.imm.cast_unsigned())?,
+            Shape::Call => helper(&mut op, insn.imm.cast_unsigned()),
             Shape::Lddw => op.imm = self.lddw(decoded)?,
             Shape::LdAbs | Shape::LdInd => self.check_skb(row.mnemonic)?,
             _ => {}
@@ -79,31 +88,15 @@ impl Lowering<'_> {
         Ok(op)
     }
 
-    /// Finds a helper; its place in the table goes into `off`.
-    fn helper(&self, op: &mut Op, id: u32) -> Result<(), Kind> {
-        match helpers::position(id) {
-            Some(_) if id == helpers::TAIL_CALL => {
-                op.code = Code::TailCall;
-                self.claim_prog_arrays()?;
-            }
-            Some(position) => op.off = i32::try_from(position).expect("a short table"),
-            None => op.code = Code::NoHelper,
+    /// The handle of a map. A program array that a program names is tied to the
+    /// program's type (kernel `bpf_prog_map_compatible`).
+    fn handle(&self, map: &Arc<dyn Map>) -> Result<u64, Kind> {
+        if let Some(array) = map.as_prog_array() {
+            let kind = self.spec.prog_type.map_or(0, |t| t.id);
+            let map = || map.core().def().name.clone();
+            array.claim(kind).map_err(|_| Kind::IncompatibleProgArray { map: map() })?;
         }
-        Ok(())
-    }
-
-    /// A program that makes tail calls ties its program arrays to its type (kernel
-    /// `check_map_prog_compatibility`).
-    fn claim_prog_arrays(&self) -> Result<(), Kind> {
-        let kind = self.spec.prog_type.map_or(0, |t| t.id);
-        for map in &self.spec.maps {
-            if let Some(array) = map.as_prog_array() {
-                let claimed = array.claim(kind);
-                let map = || map.core().def().name.clone();
-                claimed.map_err(|_| Kind::IncompatibleProgArray { map: map() })?;
-            }
-        }
-        Ok(())
+        Ok(map.core().handle().addr())
     }
 
     fn lddw(&self, decoded: &crate::program::Decoded) -> Result<u64, Kind> {
@@ -111,7 +104,7 @@ impl Lowering<'_> {
         match decoded.op {
             isa::Op::Lddw => Ok(decoded.wide),
             isa::Op::LddwFunc => Ok(FUNCTION_TAG | u64::from(decoded.target)),
-            isa::Op::LddwMapIdx => Ok(self.map(index)?.core().handle().addr()),
+            isa::Op::LddwMapIdx => self.handle(self.map(index)?),
             isa::Op::LddwMapIdxValue => {
                 let offset = u32::try_from(decoded.wide >> 32).expect("the upper half");
                 self.direct_value(self.map(index)?, offset)

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use skep_maps::batch::{self, BatchRequest};
 use skep_maps::{CreateError, Map, MapDef, flags, sys};
 use skep_oracle::recorded::Case;
 
@@ -65,9 +66,20 @@ fn system_call(map: &Arc<dyn Map>, case: &Case<'_>) -> String {
         "lookup_and_delete" => outcome(sys::lookup_and_delete(map, key, flags, &mut value)),
         "delete" => outcome(sys::delete(map, key)),
         "freeze" => outcome(sys::freeze(map)),
-        batch if batch.ends_with("_batch") => "no batches".to_owned(),
+        command if command.ends_with("_batch") => batches(map, command),
         other => panic!("`{other}` is no system call"),
     }
+}
+
+/// A batch of one element.
+fn batches(map: &dyn Map, command: &str) -> String {
+    let one = BatchRequest { count: 1, ..BatchRequest::default() };
+    let done = match command {
+        "lookup_batch" => batch::lookup(map, None, one),
+        "update_batch" => batch::update(map, &[0; 4], &[2; 8], one),
+        _ => batch::delete(map, &[0; 4], one),
+    };
+    outcome(done.error.map_or(Ok(()), Err))
 }
 
 fn program(lab: &Lab, map: &Arc<dyn Map>, case: &Case<'_>) -> String {

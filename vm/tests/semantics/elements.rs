@@ -3,17 +3,19 @@
 
 use std::sync::Arc;
 
+use skep_maps::batch::{self, BatchRequest};
 use skep_maps::flags::BPF_F_NO_PREALLOC;
-use skep_maps::{CreateError, Map, MapDef, MapType, sys};
+use skep_maps::{CreateError, Errno, Map, MapDef, MapType, sys};
 use skep_oracle::asm::{ADD, Asm, DW, JEQ, R0, R1, R2, R3, R4, R7, R8, R10, W};
 use skep_oracle::recorded::Case;
 use skep_vm::Program;
 
 use crate::lab::{Lab, def};
+use crate::ops::batch_outcome;
 use crate::probe::Probe;
 use crate::section::Section;
 use crate::state::{lock, type_named};
-use crate::text::{asked32, outcome};
+use crate::text::{asked32, hex, outcome};
 
 const LOOKUP: i32 = 1;
 const UPDATE: i32 = 2;
@@ -26,7 +28,8 @@ pub(crate) fn answer(section: &Section) -> Vec<String> {
     let answer = |case: &Case<'_>| match case.question[0] {
         "prog_array" if case.asked("owner").is_some() => owner(&lab, case),
         "prog_array" => reowned(&lab),
-        "hash" if case.asked("elements").is_some() => "no batches".to_owned(),
+        _ if case.question.contains(&"reused") => reused(&lab, case),
+        "hash" if case.asked("elements").is_some() => buckets(&lab, case),
         _ => pointer(&lab, case),
     };
     section.cases.iter().map(answer).collect()
@@ -74,6 +77,45 @@ fn update(asm: &mut Asm, number: i32, value: i32, flags: i32) {
     asm.st(W, R10, -16, 0).st(W, R10, -12, value);
     key(asm, number);
     asm.mov_reg(R3, R10).alu64(ADD, R3, -16).mov(R4, flags).call(UPDATE);
+}
+
+/// What the other CPUs have in an element that was another key's before.
+fn reused(lab: &Lab, case: &Case<'_>) -> String {
+    let name = case.question[0];
+    let flags = if name.ends_with("/no_prealloc") { BPF_F_NO_PREALLOC } else { 0 };
+    let map = lab.map(&MapDef { flags, ..def(type_named(name), 4, 8, 1) });
+    let mut value = vec![0xff; map.core().user_value_size()];
+    sys::update(&*map, Some(&1_u32.to_le_bytes()), &value, 0).expect("there is room");
+    sys::delete(&*map, Some(&1_u32.to_le_bytes())).expect("it is there");
+    let probe = Probe::new(lab, "sched_cls", &[Arc::clone(&map)], |asm| update(asm, 2, 5, 0));
+    if let Err(ended) = probe.and_then(|probe| probe.run_on(&[])) {
+        return ended;
+    }
+    sys::lookup(&*map, Some(&2_u32.to_le_bytes()), 0, &mut value).expect("it was stored");
+    format!("value={}", hex(&value))
+}
+
+/// Buckets with more elements than a batch has room for.
+fn buckets(lab: &Lab, case: &Case<'_>) -> String {
+    let filled = |keys: &[u32]| {
+        let map = lab.map(&def(MapType::Hash, 4, 8, 8));
+        for key in keys {
+            sys::update(&*map, Some(&key.to_le_bytes()), &[1; 8], 0).expect("there is room");
+        }
+        map
+    };
+    let read = |map: &dyn Map, count| {
+        batch::lookup(map, None, BatchRequest { count, ..BatchRequest::default() })
+    };
+    let count = asked32(case, "count", 0);
+    if !case.question.contains(&"in-one-bucket") {
+        let batch = read(&*filled(&[0, 1, 2, 3, 4, 5, 6, 7]), count);
+        let whole = batch.error.is_none() && (1..=7).contains(&batch.count);
+        return if whole { "ok, whole buckets up to 7 elements" } else { "otherwise" }.to_owned();
+    }
+    let maps = (1..).map(|second| filled(&[0, second]));
+    let mut shared = maps.filter(|map| read(&**map, 1).error == Some(Errno::ENOSPC));
+    batch_outcome(&read(&*shared.next().expect("some two keys share a bucket"), count))
 }
 
 fn plain(lab: &Lab, prog_type: &str) -> Arc<Program> {

@@ -78,7 +78,7 @@ impl Lab {
     pub(crate) fn run_again(&self, program: &Program) -> Result<Outcome, String> {
         let limits = Limits { max_insns: None, expired: &mut || false };
         let mut runner = self.runner.borrow_mut();
-        runner.run_again(program, &FixedHost::default(), limits).map_err(ended)
+        runner.repeat(program, 1, &FixedHost::default(), limits).map_err(ended)
     }
 }
 

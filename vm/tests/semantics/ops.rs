@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use skep_maps::batch::{self, Batch, BatchRequest};
 use skep_maps::{Errno, Map, sys};
 use skep_oracle::recorded::Case;
 
@@ -9,7 +10,7 @@ use crate::agent::{self, DELETE, LOOKUP, LOOKUP_PERCPU, UPDATE};
 use crate::lab::Lab;
 use crate::section::Section;
 use crate::state::{State, walk};
-use crate::text::{asked, hex, list, name, outcome, unhex};
+use crate::text::{asked, asked32, hex, list, name, outcome, unhex};
 use crate::{access, create};
 
 /// The files of map types: creation rules, then operations by state.
@@ -83,9 +84,50 @@ fn system_call(state: &State<'_>, map: &Arc<dyn Map>, case: &Case<'_>) -> String
             }
             Err(errno) => name(errno),
         },
-        batch if batch.ends_with("_batch") => "no batches".to_owned(),
+        command if command.ends_with("_batch") => batches(state, map, case),
         other => panic!("`{other}` is no system call"),
     }
+}
+
+/// A batch command, what it did and the elements that it read.
+fn batches(state: &State<'_>, map: &dyn Map, case: &Case<'_>) -> String {
+    let request = BatchRequest {
+        count: asked32(case, "count", 0),
+        elem_flags: asked(case, "elem_flags", 0),
+        flags: asked(case, "flags", 0),
+    };
+    let place = case.asked("in_batch").map(|_| asked32(case, "in_batch", 0).to_le_bytes());
+    let place = place.as_ref().map(|place| &place[..]);
+    let keys = unhex(case.asked("keys").unwrap_or("-"));
+    let read = match case.question[2] {
+        "lookup_batch" => batch::lookup(map, place, request),
+        "lookup_and_delete_batch" => batch::lookup_and_delete(map, place, request),
+        "update_batch" => {
+            let value = state.bytes(case.asked("value").expect("a value"));
+            let values = value.repeat(request.count as usize);
+            return batch_outcome(&batch::update(map, &keys, &values, request));
+        }
+        "delete_batch" => return batch_outcome(&batch::delete(map, &keys, request)),
+        other => panic!("`{other}` is no batch command"),
+    };
+    let outcome = batch_outcome(&read);
+    if read.keys.is_empty() {
+        return outcome;
+    }
+    let (key_size, value_size) = (map.core().def().key_size as usize, map.core().user_value_size());
+    let elements = read.keys.chunks(key_size).zip(read.values.chunks(value_size));
+    let mut elements: Vec<String> =
+        elements.map(|(key, value)| format!("{}:{}", hex(key), state.show(value))).collect();
+    if state.is_hashed() {
+        elements.sort();
+        return format!("{outcome} elements={}", elements.join(","));
+    }
+    format!("{outcome} out_batch={} elements={}", hex(&read.next), elements.join(","))
+}
+
+/// How a batch command ended, and how many elements it processed.
+pub(crate) fn batch_outcome(batch: &Batch) -> String {
+    format!("{} count={}", outcome(batch.error.map_or(Ok(()), Err)), batch.count)
 }
 
 fn sorted(mut keys: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
