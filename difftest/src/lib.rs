@@ -2,8 +2,8 @@
 //! kernel, and rbpf.
 //!
 //! [`generate`] writes programs that are right; [`mutate`] makes them subtly wrong.
-//! [`Skep`] and [`Linux`] run them. All randomness comes from a seed that the tests print
-//! and that can be given to them again (see `seed`).
+//! [`Skep`] and [`Linux`] run them. All randomness comes from a seed that the tests
+//! print; `SKEP_SEED` gives it to them again.
 
 mod case;
 mod code;
