@@ -153,11 +153,7 @@ fn run_without_dead_code(
         use ProgramErrorKind as Kind;
         let single = matches!(
             why.kind,
-            Kind::Decode(_)
-                | Kind::FramePointerWritten
-                | Kind::DivisionByZero
-                | Kind::ShiftTooFar { .. }
-                | Kind::NoSkb { .. }
+            Kind::Decode(_) | Kind::FramePointerWritten | Kind::DivisionByZero | Kind::NoSkb { .. }
         );
         if !single || dead.contains(&why.insn) {
             return Err(format!("skep refuses it: {why}"));

@@ -118,7 +118,7 @@ def operands(op, bits):
 
 def immediates(op, bits):
     if op in SHIFTS:
-        return [i for i in (0, 1, 7, 31, 32, 63) if i < bits]
+        return [0, 1, 7, 31, 32, 63, 64, -1]
     if op in ("div", "mod", "sdiv", "smod"):
         return [i for i in IMMEDIATES if i]
     return IMMEDIATES

@@ -53,11 +53,6 @@ def refused():
             for sign, off in (("", 0), ("s", 1)):
                 refuse(f"{sign}{op}{bits}-by-0", "division by an immediate zero",
                        insn(OPS[op] | cls, off=off), why="division by zero")
-    for op in ("lsh", "rsh", "arsh"):
-        for cls, bits in ((ALU64, 64), (ALU, 32)):
-            for count in (bits, -1):
-                refuse(f"{op}{bits}-by-{count}", "a shift by an immediate that the register has not the bits for",
-                       insn(OPS[op] | cls, imm=count), why="shift count out of range")
     for name, code in (("le", 0xD4), ("be", 0xDC), ("swap", 0xD7)):
         reserved(f"{name}32", {"src": 1, "off": 1}, opcode=code, imm=32)
         for width in (0, 8, 24, 128, -1):

@@ -87,8 +87,7 @@ fn edges(row: &Row) -> (Vec<u64>, Vec<u64>) {
     let shift = matches!(name, "lsh" | "rsh" | "arsh");
     let divides = matches!(name, "div" | "sdiv" | "mod" | "smod");
     let right = match row.shape {
-        Shape::AluImm if shift => vec![0, 1, width - 1],
-        Shape::AluReg if shift => vec![0, 1, width - 1, width, u64::MAX],
+        Shape::AluImm | Shape::AluReg if shift => vec![0, 1, width - 1, width, u64::MAX],
         // By 0 they are refused.
         Shape::AluImm if divides => edges(32).split_off(1),
         Shape::AluImm | Shape::JumpImm => edges(32),

@@ -68,7 +68,6 @@ fn load_class(kind: &ProgramErrorKind) -> String {
             _ => "reserved field is not zero",
         },
         Kind::FramePointerWritten => "write to %r10",
-        Kind::ShiftTooFar { .. } => "shift count out of range",
         Kind::DivisionByZero => "division by zero",
         Kind::JumpIntoLddw { .. } => "jump into the middle of an instruction",
         Kind::JumpOut { .. } => "jump out of the program",

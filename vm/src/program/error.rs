@@ -93,14 +93,6 @@ pub enum ProgramErrorKind {
     /// Division by the constant 0.
     #[error("division by zero: the divisor is the constant 0")]
     DivisionByZero,
-    /// A constant shift that is too far.
-    #[error("the shift by {count} is too far for {width} bits")]
-    ShiftTooFar {
-        /// The shift count.
-        count: i32,
-        /// The width of the register.
-        width: u32,
-    },
     /// `callx`.
     #[error("`callx` is not supported, as in the kernel: call functions directly")]
     CallReg,
