@@ -81,9 +81,8 @@ done
 
 if [ "$out" = . ]; then
 	cp "$manifest" ../manifest.tsv
-elif ! cmp -s "$manifest" ../manifest.tsv; then
-	echo "manifest.tsv differs from a fresh one:" >&2
-	diff ../manifest.tsv "$manifest" >&2 || true
+elif ! diff ../manifest.tsv "$manifest" >&2; then
+	echo "manifest.tsv differs from a fresh one, as above" >&2
 	failed=1
 fi
 exit "${failed-0}"

@@ -69,11 +69,33 @@ const LDXSX: u8 = 0x81;
 const ST: u8 = 0x62;
 const STX: u8 = 0x63;
 const ATOMIC: u8 = 0xc3;
-const ALU64: u8 = 0x07;
-const ALU32: u8 = 0x04;
+/// The class of 64-bit arithmetic.
+pub const ALU64: u8 = 0x07;
+/// The class of 32-bit arithmetic.
+pub const ALU32: u8 = 0x04;
 const JMP: u8 = 0x05;
 const JMP32: u8 = 0x06;
-const REG: u8 = 0x08;
+/// The source bit: the second operand is a register.
+pub const REG: u8 = 0x08;
+
+/// The arithmetic of two operands: names, operations and offsets (1 for the signed
+/// divisions).
+pub const ARITHMETIC: [(&str, u8, i16); 14] = [
+    ("add", ADD, 0),
+    ("sub", SUB, 0),
+    ("mul", MUL, 0),
+    ("div", DIV, 0),
+    ("sdiv", DIV, 1),
+    ("mod", MOD, 0),
+    ("smod", MOD, 1),
+    ("or", OR, 0),
+    ("and", AND, 0),
+    ("xor", XOR, 0),
+    ("lsh", LSH, 0),
+    ("rsh", RSH, 0),
+    ("arsh", ARSH, 0),
+    ("mov", MOV, 0),
+];
 
 /// A program in the making.
 #[derive(Debug, Clone, Default)]

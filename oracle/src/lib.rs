@@ -17,6 +17,7 @@ pub mod asm;
 mod batch;
 pub mod btf;
 mod errno;
+pub mod fields;
 mod kernel;
 mod map;
 mod prog;

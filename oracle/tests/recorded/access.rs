@@ -3,9 +3,9 @@
 use skep_oracle::Kernel;
 use skep_oracle::asm::*;
 
-use crate::fields::{Field, SK_BUFF, XDP_MD, width};
 use crate::probe::{Probe, TYPES, Type, XDP, XDP_CPUMAP, XDP_DEVMAP, reason};
 use crate::record::{Record, check};
+use skep_oracle::fields::{Field, SK_BUFF, XDP_MD, width};
 
 #[test]
 fn context_access() {

@@ -25,28 +25,6 @@ const EDGES: [i64; 14] = [
 const SHIFTS: [i64; 12] = [0, 1, 7, 31, 32, 33, 63, 64, 65, 255, 0x1_0000_0001, -1];
 const IMMEDIATES: [i64; 8] = [1, 2, 7, -1, -7, 0x7fff_ffff, -0x8000_0000, 0x1234_5678];
 
-const ALU64: u8 = 0x07;
-const ALU32: u8 = 0x04;
-const REG: u8 = 0x08;
-
-/// Names, operations and offsets (1 for the signed division).
-const OPERATIONS: [(&str, u8, i16); 14] = [
-    ("add", ADD, 0),
-    ("sub", SUB, 0),
-    ("mul", MUL, 0),
-    ("div", DIV, 0),
-    ("sdiv", DIV, 1),
-    ("mod", MOD, 0),
-    ("smod", MOD, 1),
-    ("or", OR, 0),
-    ("and", AND, 0),
-    ("xor", XOR, 0),
-    ("lsh", LSH, 0),
-    ("rsh", RSH, 0),
-    ("arsh", ARSH, 0),
-    ("mov", MOV, 0),
-];
-
 #[test]
 fn arithmetic() {
     check(
@@ -56,7 +34,7 @@ fn arithmetic() {
          from the instruction. All numbers are hexadecimal.",
         |kernel, record| {
             for (class, width) in [(ALU64, "64"), (ALU32, "32")] {
-                for (name, op, off) in OPERATIONS {
+                for (name, op, off) in ARITHMETIC {
                     let name = format!("{name}{width}");
                     record.note(&name);
                     let shift = matches!(op, LSH | RSH | ARSH);

@@ -3,9 +3,9 @@
 use skep_oracle::asm::*;
 use skep_oracle::{Kernel, TestRun};
 
-use crate::fields::{Field, SK_BUFF, XDP_MD, width};
 use crate::probe::{Probe, SKB_TYPES, TYPES, Type, XDP, counting};
 use crate::record::{Record, check, hex, outcome};
+use skep_oracle::fields::{Field, SK_BUFF, XDP_MD, width};
 
 #[test]
 fn context_defaults() {

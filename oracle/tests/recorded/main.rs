@@ -14,7 +14,6 @@ mod context;
 mod create;
 mod elements;
 mod fd_maps;
-mod fields;
 mod format;
 mod legacy;
 mod numbers;

@@ -1,36 +1,14 @@
 //! What instructions compute at the edges of their operands.
 
 use skep_oracle::asm::{
-    ADD, AND, ARSH, Asm, CMPXCHG, DIV, DW, END, FETCH, LSH, MOD, MOV, MUL, NEG, OR, R0, R1, R2, R7,
-    RSH, SUB, W, XCHG, XOR,
+    ADD, ALU32, ALU64, AND, ARITHMETIC, Asm, CMPXCHG, DW, END, FETCH, MOV, NEG, OR, R0, R1, R2, R7,
+    REG, W, XCHG, XOR,
 };
 use skep_oracle::recorded::Case;
 
 use crate::lab::Lab;
 use crate::probe::Probe;
 use crate::section::Section;
-
-const ALU64: u8 = 0x07;
-const ALU32: u8 = 0x04;
-const REG: u8 = 0x08;
-
-/// Names, operations and offsets (1 for the signed division).
-const OPERATIONS: [(&str, u8, i16); 14] = [
-    ("add", ADD, 0),
-    ("sub", SUB, 0),
-    ("mul", MUL, 0),
-    ("div", DIV, 0),
-    ("sdiv", DIV, 1),
-    ("mod", MOD, 0),
-    ("smod", MOD, 1),
-    ("or", OR, 0),
-    ("and", AND, 0),
-    ("xor", XOR, 0),
-    ("lsh", LSH, 0),
-    ("rsh", RSH, 0),
-    ("arsh", ARSH, 0),
-    ("mov", MOV, 0),
-];
 
 /// Names, opcodes and immediates.
 const UNARY: [(&str, u8, i32); 11] = [
@@ -81,7 +59,7 @@ enum Operand {
 fn binary(lab: &Lab, name: &str, case: &Case<'_>, operand: Operand) -> Vec<i64> {
     let (plain, width) = name.split_at(name.len() - 2);
     let class = if width == "64" { ALU64 } else { ALU32 };
-    let found = OPERATIONS.iter().find(|(own, ..)| *own == plain);
+    let found = ARITHMETIC.iter().find(|(own, ..)| *own == plain);
     let &(_, op, off) = found.unwrap_or_else(|| panic!("no operation {name}"));
     let a = numbers(case, "a")[0];
     let run = |b: i64| {

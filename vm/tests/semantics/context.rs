@@ -4,11 +4,11 @@ use skep_oracle::asm::{Asm, DW, R1, R2, R3, R6, R7, SUB, W};
 use skep_oracle::recorded::Case;
 use skep_vm::Input;
 
-use crate::fields::{Field, named, width};
 use crate::lab::{Lab, counting};
 use crate::probe::Probe;
 use crate::section::{Section, sections};
 use crate::text::{asked32, list, number, unhex};
+use skep_oracle::fields::{Field, named, width};
 
 /// The packet of a name.
 fn packet(name: &str) -> Vec<u8> {

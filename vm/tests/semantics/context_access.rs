@@ -4,11 +4,11 @@ use skep_oracle::asm::{Asm, R1, R6, W};
 use skep_oracle::recorded::Case;
 use skep_vm::Input;
 
-use crate::fields::{Field, named, width};
 use crate::lab::{Lab, counting};
 use crate::probe::Probe;
 use crate::section::Section;
 use crate::text::asked_signed;
+use skep_oracle::fields::{Field, named, width};
 
 pub(crate) fn answer(section: &Section) -> Vec<String> {
     let lab = Lab::new();

@@ -15,7 +15,6 @@ mod coverage;
 mod create;
 mod differences;
 mod elements;
-mod fields;
 mod for_each;
 mod format;
 mod lab;

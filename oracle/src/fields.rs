@@ -1,20 +1,29 @@
-//! The fields of the packet contexts: name, offset, size.
+//! The fields of the packet contexts (`struct xdp_md` and `struct __sk_buff` of the UAPI),
+//! spelled here apart from skep's own tables, so that the two can disagree.
 
-/// A field.
-pub(crate) type Field = (&'static str, i16, u8);
+/// A field: its name, and its offset and size in bytes.
+pub type Field = (&'static str, i16, u8);
 
-/// The fields of `struct xdp_md` or, for other types, `struct __sk_buff`.
-pub(crate) fn of(prog_type: &str) -> &'static [Field] {
+/// The fields of the context of programs of type `prog_type`, by its name: `struct xdp_md`
+/// for `xdp…`, `struct __sk_buff` for all others.
+#[must_use]
+pub fn of(prog_type: &str) -> &'static [Field] {
     if prog_type.starts_with("xdp") { &XDP_MD } else { &SK_BUFF }
 }
 
-/// The field of a type's context with this name.
-pub(crate) fn named(prog_type: &str, name: &str) -> Field {
+/// The field `name` of the context of programs of type `prog_type`.
+///
+/// # Panics
+///
+/// When there is none.
+#[must_use]
+pub fn named(prog_type: &str, name: &str) -> Field {
     let found = of(prog_type).iter().find(|(own, ..)| *own == name);
     *found.unwrap_or_else(|| panic!("{prog_type} has no field `{name}`"))
 }
 
-const XDP_MD: [Field; 6] = [
+/// `struct xdp_md`.
+pub const XDP_MD: [Field; 6] = [
     ("data", 0, 4),
     ("data_end", 4, 4),
     ("data_meta", 8, 4),
@@ -23,7 +32,8 @@ const XDP_MD: [Field; 6] = [
     ("egress_ifindex", 20, 4),
 ];
 
-const SK_BUFF: [Field; 49] = [
+/// `struct __sk_buff`.
+pub const SK_BUFF: [Field; 49] = [
     ("len", 0, 4),
     ("pkt_type", 4, 4),
     ("mark", 8, 4),
@@ -75,9 +85,10 @@ const SK_BUFF: [Field; 49] = [
     ("end[1]", 196, 4),
 ];
 
-/// The code of a load or store of `size` bytes.
-pub(crate) fn width(size: u8) -> u8 {
-    use skep_oracle::asm::{B, DW, H, W};
+/// The size code of a load or store of `size` bytes (1, 2 or 4; others are 8).
+#[must_use]
+pub fn width(size: u8) -> u8 {
+    use crate::asm::{B, DW, H, W};
     match size {
         1 => B,
         2 => H,
