@@ -1,13 +1,13 @@
 //! Inputs: hexadecimal, files, packet captures.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
+use pcap_file::{DataLink, PcapError};
 use skep::value::from_hex;
 
 use crate::failure::Failure;
@@ -108,8 +108,15 @@ fn not_a_capture(text: &str) -> Failure {
     )
 }
 
-fn broken(path: &str, number: u64, error: &dyn std::fmt::Display) -> Failure {
-    Failure::io(format!("{path}: packet {number}: {error}"))
+fn broken(path: &str, number: u64, error: &PcapError) -> Failure {
+    Failure::io(match error {
+        // The reader says only that it could not read.
+        PcapError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            format!("{path}: the file ends inside packet {number}")
+        }
+        PcapError::IoError(error) => format!("{path}: packet {number}: {error}"),
+        error => format!("{path}: packet {number}: {error}"),
+    })
 }
 
 /// The bytes of `hex:…` or `@FILE`.

@@ -33,3 +33,7 @@ out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
 for number, frame in enumerate(frames):
     out += struct.pack("<IIII", 1700000000, number * 1000, len(frame), len(frame)) + frame
 Path(__file__).with_name("syn.pcap").write_bytes(out)
+
+# The second packet of this one ends too early.
+cut = 24 + 16 + len(frames[0]) + 16 + 20
+Path(__file__).with_name("cut.pcap").write_bytes(out[:cut])

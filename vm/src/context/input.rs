@@ -97,7 +97,7 @@ pub enum InputError {
         most: usize,
     },
     /// The context has no such field.
-    #[error("the context of a {prog_type} program has no field `{field}`; it has {known}")]
+    #[error("the context of {prog_type} programs has no field `{field}`; it has {known}")]
     UnknownField {
         /// The program type.
         prog_type: &'static str,
