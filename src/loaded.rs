@@ -152,7 +152,7 @@ impl Loaded {
     pub fn events(&self) -> Vec<Event> {
         let mut events = Vec::new();
         for map in self.maps().iter().filter(|map| map.map_type() == MapType::Ringbuf) {
-            let Some(ring) = map.map().as_ring_buf() else { continue };
+            let Some(ring) = map.map().downcast::<skep_maps::RingBuf>() else { continue };
             ring.consume(|record| {
                 let data = record.to_vec();
                 let value = map.value_value(&data);

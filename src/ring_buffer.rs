@@ -19,13 +19,13 @@ pub struct RingBuffer {
 
 impl RingBuffer {
     pub(crate) fn new(map: &Map) -> Result<Self, Error> {
-        let ring = map.map().as_ring_buf().ok_or_else(|| map.wrong_type("records"))?;
+        let ring = map.map().downcast::<RingBuf>().ok_or_else(|| map.wrong_type("records"))?;
         ring.event().map_err(io_error)?;
         Ok(Self { map: map.clone() })
     }
 
     fn ring(&self) -> &RingBuf {
-        self.map.map().as_ring_buf().expect("checked when it was made")
+        self.map.map().downcast().expect("checked when it was made")
     }
 
     /// Gives each record that is there to `callback` until it breaks; does not wait.

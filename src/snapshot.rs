@@ -119,8 +119,9 @@ fn entry(map: &Map, key: &[u8], bytes: &[u8]) -> Value {
 
 /// The keys of arrays are numbers, whether or not a type says so.
 fn index(map: &Map, key: &[u8]) -> Option<Value> {
-    let is_index = skep_maps::sys::is_indexed(map.map_type());
-    is_index.then(|| u32::from_le_bytes(key.try_into().unwrap_or_default()).into())
+    map.map_type()
+        .is_indexed()
+        .then(|| u32::from_le_bytes(key.try_into().unwrap_or_default()).into())
 }
 
 fn put_value(map: &Map, bytes: &[u8], entry: &mut Value) {

@@ -6,7 +6,7 @@
 
 use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::sys::{check_lock, check_permission};
-use crate::types::MapType;
+use crate::types::Batches;
 use crate::{Errno, Map};
 
 /// What a batch command did.
@@ -56,10 +56,10 @@ pub fn lookup(map: &dyn Map, place: Option<&[u8]>, request: BatchRequest) -> Bat
     if let Err(errno) = check_permission(map, BPF_F_WRONLY) {
         return Batch::refused(request, errno);
     }
-    match kind(map) {
-        Some(Kind::Hash) => read_buckets(map, place, request, Read::Keep),
-        Some(Kind::Array) => read_keys(map, place, request),
-        None => Batch::refused(request, Errno::ENOTSUPP),
+    match map.core().rules().batches {
+        Batches::Buckets => read_buckets(map, place, request, Read::Keep),
+        Batches::Keys | Batches::KeysAndDelete => read_keys(map, place, request),
+        Batches::None => Batch::refused(request, Errno::ENOTSUPP),
     }
 }
 
@@ -68,9 +68,9 @@ pub fn lookup(map: &dyn Map, place: Option<&[u8]>, request: BatchRequest) -> Bat
 pub fn lookup_and_delete(map: &dyn Map, place: Option<&[u8]>, request: BatchRequest) -> Batch {
     let allowed =
         check_permission(map, BPF_F_WRONLY).and_then(|()| check_permission(map, BPF_F_RDONLY));
-    match (allowed, kind(map)) {
+    match (allowed, map.core().rules().batches) {
         (Err(errno), _) => Batch::refused(request, errno),
-        (Ok(()), Some(Kind::Hash)) => read_buckets(map, place, request, Read::Delete),
+        (Ok(()), Batches::Buckets) => read_buckets(map, place, request, Read::Delete),
         (Ok(()), _) => Batch::refused(request, Errno::ENOTSUPP),
     }
 }
@@ -83,7 +83,7 @@ pub fn update(map: &dyn Map, keys: &[u8], values: &[u8], request: BatchRequest) 
         let key = part(keys, index, sizes.0)?;
         map.user_update(key, part(values, index, sizes.1)?, request.elem_flags)
     };
-    write(map, kind(map).is_some(), request, element)
+    write(map, map.core().rules().batches != Batches::None, request, element)
 }
 
 /// `BPF_MAP_DELETE_BATCH`: deletes `request.count` elements.
@@ -91,28 +91,14 @@ pub fn update(map: &dyn Map, keys: &[u8], values: &[u8], request: BatchRequest) 
 pub fn delete(map: &dyn Map, keys: &[u8], request: BatchRequest) -> Batch {
     let size = map.core().def().key_size as usize;
     let element = |index: usize| map.user_delete(part(keys, index, size)?);
-    write(map, kind(map) == Some(Kind::Hash), request, element)
+    let batches = map.core().rules().batches;
+    let has_command = matches!(batches, Batches::KeysAndDelete | Batches::Buckets);
+    write(map, has_command, request, element)
 }
 
 /// Element `index` of those that stand one after the other.
 fn part(bytes: &[u8], index: usize, size: usize) -> Result<&[u8], Errno> {
     bytes.get(index * size..(index + 1) * size).ok_or(Errno::EFAULT)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Hash,
-    Array,
-}
-
-/// The types that have batches.
-fn kind(map: &dyn Map) -> Option<Kind> {
-    use MapType as Type;
-    match map.core().map_type() {
-        Type::Hash | Type::PercpuHash | Type::HashOfMaps => Some(Kind::Hash),
-        Type::Array | Type::PercpuArray | Type::ArrayOfMaps => Some(Kind::Array),
-        _ => None,
-    }
 }
 
 fn check_flags(map: &dyn Map, flags: u64) -> Result<(), Errno> {

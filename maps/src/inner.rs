@@ -18,16 +18,10 @@ pub(crate) fn check_template(def: &MapDef) -> Result<(), Refusal> {
     let inner_type = MapType::from_id(inner.map_type);
     let nests = matches!(inner_type, Some(MapType::ArrayOfMaps | MapType::HashOfMaps));
     rule(!nests, Errno::EINVAL, || "maps of maps cannot be nested deeper than once".to_owned())?;
-    let can_be_inner = !matches!(
-        inner_type,
-        None | Some(
-            MapType::ProgArray
-                | MapType::CgroupStorage
-                | MapType::PercpuCgroupStorage
-                | MapType::StructOps
-        )
-    );
-    rule(can_be_inner, Errno::ENOTSUPP, || "this type cannot be an inner map".to_owned())
+    let rules = inner_type.and_then(MapType::rules);
+    rule(rules.is_none_or(|rules| rules.inner), Errno::ENOTSUPP, || {
+        "this type cannot be an inner map".to_owned()
+    })
 }
 
 /// Finds the map with the id in `value` and checks it against the template.

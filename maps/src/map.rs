@@ -1,5 +1,6 @@
 //! What all maps have in common.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use skep_memory::{GuestPtr, GuestSlice};
 
 use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
-use crate::types::{MapType, ProgArray, RingBuf};
+use crate::types::{Holds, MapType, Rules};
 use crate::world::Handle;
 use crate::{Errno, MapDef, World};
 
@@ -20,13 +21,9 @@ use crate::{Errno, MapDef, World};
 ///
 /// Keys have the map's key size; callers see to it. Any number of threads may call
 /// any method at the same time.
-pub trait Map: Send + Sync + fmt::Debug {
+pub trait Map: Any + Send + Sync + fmt::Debug {
     /// The part that all maps have.
     fn core(&self) -> &Core;
-
-    /// Whether programs may use `op` on this map (kernel
-    /// `check_map_func_compatibility` and the map's operation table).
-    fn allows(&self, op: ProgramOp) -> bool;
 
     /// The guest pointer to the value of `key` as virtual CPU `cpu` sees it, or for
     /// maps of maps to the inner map.
@@ -52,13 +49,41 @@ pub trait Map: Send + Sync + fmt::Debug {
         Err(Errno::ENOTSUPP)
     }
 
+    /// Puts a value in (`map_push_elem`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn push(&self, _value: Source<'_>, _flags: u64) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// Takes the next value out (`map_pop_elem`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type; what `to` then holds depends on it too.
+    fn pop(&self, _to: &mut Target<'_>) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// Copies the next value out, or looks for the value in `to` (`map_peek_elem`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type; what `to` then holds depends on it too.
+    fn peek(&self, _to: &mut Target<'_>) -> Result<(), Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
     /// The next element that a program's `for_each_map_elem` visits: its key is put in
     /// `key`, its value's pointer returned.
     fn visit(&self, _cursor: &mut Cursor, _key: &mut Vec<u8>, _cpu: u32) -> Option<GuestPtr> {
         None
     }
 
-    /// System call: copies the value out; `out` has [`Core::user_value_size`] bytes.
+    /// System call: copies the value out; `out` has [`Core::user_value_size`] bytes. What
+    /// `out` held before is what a bloom filter looks for.
     ///
     /// # Errors
     ///
@@ -120,15 +145,15 @@ pub trait Map: Send + Sync + fmt::Debug {
     /// Bytes that the kernel would charge for this map (`map_mem_usage`), but for the
     /// size of its own structures, which is skep's.
     fn memory_usage(&self) -> u64;
+}
 
-    /// This map as a program array.
-    fn as_prog_array(&self) -> Option<&ProgArray> {
-        None
-    }
-
-    /// This map as a ring buffer.
-    fn as_ring_buf(&self) -> Option<&RingBuf> {
-        None
+impl dyn Map {
+    /// This map as one of a type that has more to it than elements, such as
+    /// [`RingBuf`](crate::RingBuf).
+    #[inline]
+    #[must_use]
+    pub fn downcast<T: Map>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
     }
 }
 
@@ -154,6 +179,12 @@ pub enum ProgramOp {
     TailCall,
     /// `ringbuf_output`, `ringbuf_reserve` and `ringbuf_query`.
     RingBuf,
+    /// `map_push_elem`.
+    Push,
+    /// `map_pop_elem`.
+    Pop,
+    /// `map_peek_elem`.
+    Peek,
 }
 
 /// Where a walk over a map's elements stands; starts as [`Cursor::default`].
@@ -193,20 +224,75 @@ impl Source<'_> {
     }
 }
 
+/// Where a value goes, in the host or in guest memory; some maps read it first.
+#[derive(Debug)]
+pub enum Target<'a> {
+    /// Bytes of the host.
+    Host(&'a mut [u8]),
+    /// Bytes of the guest.
+    Guest(GuestSlice<'a>),
+}
+
+impl Target<'_> {
+    /// Copies guest memory of the target's length in.
+    pub(crate) fn fill_from(&mut self, from: GuestSlice<'_>) {
+        match self {
+            Self::Host(bytes) => from.read(bytes),
+            Self::Guest(slice) => slice.copy_from(from),
+        }
+    }
+
+    /// Sets all bytes to zero.
+    pub(crate) fn zero(&mut self) {
+        match self {
+            Self::Host(bytes) => bytes.fill(0),
+            Self::Guest(slice) => slice.fill(0),
+        }
+    }
+
+    /// Copies what is there into host memory of its length.
+    pub(crate) fn read(&self, out: &mut [u8]) {
+        match self {
+            Self::Host(bytes) => out.copy_from_slice(bytes),
+            Self::Guest(slice) => slice.read(out),
+        }
+    }
+}
+
 /// The part of a map that does not depend on its type.
 #[derive(Debug)]
 pub struct Core {
     def: MapDef,
     map_type: MapType,
+    rules: &'static Rules,
     id: u32,
     handle: Handle,
     frozen: AtomicBool,
 }
 
 impl Core {
-    pub(crate) fn new(world: &Arc<World>, map_type: MapType, def: MapDef) -> Result<Self, Errno> {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        map_type: MapType,
+        rules: &'static Rules,
+        def: MapDef,
+    ) -> Result<Self, Errno> {
         let handle = world.new_handle()?;
-        Ok(Self { def, map_type, id: world.next_id(), handle, frozen: AtomicBool::new(false) })
+        let frozen = AtomicBool::new(false);
+        Ok(Self { def, map_type, rules, id: world.next_id(), handle, frozen })
+    }
+
+    /// What is the same for all maps of its type.
+    pub(crate) fn rules(&self) -> &'static Rules {
+        self.rules
+    }
+
+    /// Whether programs may use `op` on this map (kernel
+    /// `check_map_func_compatibility` and the map's operation table).
+    #[inline]
+    #[must_use]
+    pub fn allows(&self, op: ProgramOp) -> bool {
+        self.rules.ops.contains(&op)
     }
 
     /// The definition it was made from.
@@ -262,10 +348,10 @@ impl Core {
     #[must_use]
     pub fn user_value_size(&self) -> usize {
         let size = self.def.value_size as usize;
-        if self.map_type.is_percpu() {
-            size.next_multiple_of(8) * self.world().cpus() as usize
-        } else {
-            size
+        match self.rules.holds {
+            Holds::PercpuValues => size.next_multiple_of(8) * self.world().cpus() as usize,
+            Holds::Value => size,
+            Holds::Handle => 4,
         }
     }
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use crate::flags::{BPF_F_LOCK, BPF_F_RDONLY, BPF_F_WRONLY};
-use crate::types::MapType;
 use crate::{Errno, Map, SpecialKind};
 
 /// A reference of user space to a map, as a file descriptor is one. When the last of
@@ -35,8 +34,8 @@ impl Drop for UserRef {
     }
 }
 
-/// `BPF_MAP_LOOKUP_ELEM`: copies a value out. `None` for a key stands for the null
-/// pointer.
+/// `BPF_MAP_LOOKUP_ELEM`: copies a value out; a bloom filter looks for the value that
+/// `out` holds. `None` for a key stands for the null pointer.
 ///
 /// # Errors
 ///
@@ -122,7 +121,7 @@ pub fn next_key(map: &dyn Map, key: Option<&[u8]>, next: &mut [u8]) -> Result<()
 /// `ENOTSUPP` for maps whose values hold fields of the kernel, `EPERM` when it is
 /// frozen already.
 pub fn freeze(map: &dyn Map) -> Result<(), Errno> {
-    if map.core().map_type() == MapType::StructOps || !map.core().def().special.is_empty() {
+    if !map.core().def().special.is_empty() {
         return Err(Errno::ENOTSUPP);
     }
     check_permission(map, BPF_F_RDONLY)?;
@@ -145,19 +144,10 @@ pub fn keys(map: &dyn Map) -> Vec<Vec<u8>> {
         }
         keys.push(next.clone());
     }
-    if !is_indexed(map.core().map_type()) {
+    if !map.core().map_type().is_indexed() {
         keys.sort_unstable();
     }
     keys
-}
-
-/// Whether keys are indexes from 0.
-#[must_use]
-pub fn is_indexed(map_type: MapType) -> bool {
-    matches!(
-        map_type,
-        MapType::Array | MapType::PercpuArray | MapType::ProgArray | MapType::ArrayOfMaps
-    )
 }
 
 pub(crate) fn check_permission(map: &dyn Map, without: u32) -> Result<(), Errno> {

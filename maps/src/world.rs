@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
 
 use crate::locks::LockTable;
+use crate::resource::Resources;
 use crate::{Errno, Map};
 
 /// Distance between the handles of two maps in bytes.
@@ -25,6 +26,7 @@ pub struct World {
     generation: AtomicU64,
     ids: AtomicU32,
     locks: LockTable,
+    resources: Resources,
     upcall: OnceLock<Weak<dyn Upcall>>,
 }
 
@@ -89,6 +91,7 @@ impl World {
             generation: AtomicU64::new(0),
             ids: AtomicU32::new(0),
             locks: LockTable::new(),
+            resources: Resources::default(),
             upcall: OnceLock::new(),
         }))
     }
@@ -112,6 +115,11 @@ impl World {
     #[must_use]
     pub fn locks(&self) -> &LockTable {
         &self.locks
+    }
+
+    /// The open objects of user space.
+    pub(crate) fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// Says who answers the maps' questions about programs. The first caller wins.

@@ -248,7 +248,7 @@ fn records_of_a_ring_come_whole_and_in_the_order_of_their_producer() {
                and %r7, 3\nmov %r1, %r0\nmov %r2, 0\njeq %r7, 3, discard\ncall 132\n\
                mov %r0, 1\nexit\ndiscard:\ncall 133\nmov %r0, 0\nexit";
     let program = load(&machine, asm, &[&ring]);
-    let buffer = ring.as_ring_buf().expect("it is a ring");
+    let buffer = ring.downcast::<skep_maps::RingBuf>().expect("it is a ring");
     let (submitted, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
     let consumed = AtomicU64::new(0);
     let consume = |done: &AtomicBool| {

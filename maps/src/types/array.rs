@@ -4,21 +4,37 @@ use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
-use super::{Refusal, check_array, check_flags, index_of, next_index};
+use super::{Batches, Keys, Refusal, Rules, check_array, check_flags, index_of, next_index};
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_INNER_MAP, BPF_F_LOCK, BPF_F_MMAPABLE, BPF_F_NUMA_NODE,
     BPF_NOEXIST,
 };
-use crate::map::{Cursor, ProgramOp, Source};
+use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, World};
+use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::Index,
+    ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
+    batches: Batches::Keys,
+    special: &[
+        SpecialKind::SpinLock,
+        SpecialKind::Timer,
+        SpecialKind::Workqueue,
+        SpecialKind::Kptr,
+        SpecialKind::ListHead,
+        SpecialKind::RbRoot,
+        SpecialKind::Refcount,
+    ],
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_INNER_MAP | BPF_F_ACCESS_MASK)?;
     check_array(def)
 }
 
-pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let max = core.def().max_entries;
     let values = Values::new(world, core.def(), max, 1, Growth::Whole)?;
     values.open_all(max)?;
@@ -67,11 +83,6 @@ pub(super) fn check_update(index: u32, max: u32, flags: u64) -> Result<(), Errno
 impl Map for Array {
     fn core(&self) -> &Core {
         &self.core
-    }
-
-    fn allows(&self, op: ProgramOp) -> bool {
-        use ProgramOp as Op;
-        matches!(op, Op::Lookup | Op::Update | Op::Delete | Op::ForEach)
     }
 
     #[inline]

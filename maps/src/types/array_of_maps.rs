@@ -5,18 +5,27 @@ use std::sync::{Arc, Mutex};
 
 use skep_memory::GuestPtr;
 
-use super::{Refusal, check_handle_array, index_of, next_index};
+use super::{Batches, Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::inner::{check_template, resolve};
 use crate::map::ProgramOp;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::Index,
+    holds: Holds::Handle,
+    ops: &[ProgramOp::Lookup],
+    batches: Batches::Keys,
+    inner: false,
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_handle_array(def)?;
     check_template(def)
 }
 
-pub(super) fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let max = core.def().max_entries;
     let slots = (0..max).map(|_| AtomicU32::new(0)).collect();
     let kept = Mutex::new((0..max).map(|_| None).collect());
@@ -44,10 +53,6 @@ impl ArrayOfMaps {
 impl Map for ArrayOfMaps {
     fn core(&self) -> &Core {
         &self.core
-    }
-
-    fn allows(&self, op: ProgramOp) -> bool {
-        op == ProgramOp::Lookup
     }
 
     #[inline]

@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
-use super::{Refusal, check_flags, rule};
+use super::{Batches, Refusal, Rules, check_flags, rule};
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
     BPF_NOEXIST,
 };
 use crate::index::{Chains, Found};
-use crate::map::{Cursor, ProgramOp, Source};
+use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, World};
+use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
 
 /// The largest key and value together, less what the kernel's element needs
 /// (`KMALLOC_MAX_SIZE - sizeof(struct htab_elem)`).
@@ -26,7 +26,22 @@ const MOST_BYTES: u64 = (4 << 20) - 48;
 /// of them together must not have 2^32 (`htab_map_alloc`).
 const MOST_BUCKETS: u32 = 1 << 27;
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
+    batches: Batches::Buckets,
+    special: &[
+        SpecialKind::SpinLock,
+        SpecialKind::Timer,
+        SpecialKind::Workqueue,
+        SpecialKind::Kptr,
+        SpecialKind::ListHead,
+        SpecialKind::RbRoot,
+        SpecialKind::Refcount,
+    ],
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_hash(def)
 }
 
@@ -50,7 +65,7 @@ pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
     })
 }
 
-pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
     let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
     let growth = growth(def);
@@ -172,11 +187,6 @@ pub(super) fn count(chains: &Chains) -> u64 {
 impl Map for Hash {
     fn core(&self) -> &Core {
         &self.core
-    }
-
-    fn allows(&self, op: ProgramOp) -> bool {
-        use ProgramOp as Op;
-        matches!(op, Op::Lookup | Op::Update | Op::Delete | Op::ForEach)
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use skep_memory::{GuestPtr, HostSegment};
 
 use super::hash::{check_hash, check_presence, count, memory_usage};
-use super::{Refusal, rule};
+use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::flags::BPF_EXIST;
 use crate::index::Chains;
 use crate::inner::{check_template, resolve};
@@ -15,7 +15,15 @@ use crate::map::ProgramOp;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    holds: Holds::Handle,
+    ops: &[ProgramOp::Lookup],
+    batches: Batches::Buckets,
+    inner: false,
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     rule(def.value_size == 4, Errno::EINVAL, || {
         format!("the value of this type is 4 bytes, not {}", def.value_size)
     })?;
@@ -23,7 +31,7 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_template(def)
 }
 
-pub(super) fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
     let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
     let what = format!("the handles of map `{}`", def.name);
@@ -51,10 +59,6 @@ impl HashOfMaps {
 impl Map for HashOfMaps {
     fn core(&self) -> &Core {
         &self.core
-    }
-
-    fn allows(&self, op: ProgramOp) -> bool {
-        op == ProgramOp::Lookup
     }
 
     #[inline]

@@ -15,21 +15,96 @@ use std::sync::Arc;
 use crate::flags::{
     BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG,
 };
-use crate::{Core, CreateError, Errno, Map, MapDef, World};
+use crate::map::ProgramOp;
+use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
 
-/// How a type makes its maps: the creation rules, then the map.
-type Make = fn(&Arc<World>, Core) -> Result<Arc<dyn Map>, Errno>;
 /// How a type checks a definition, in the kernel's order.
 type Check = fn(&World, &MapDef) -> Result<(), Refusal>;
+/// How a type makes a map from a definition that keeps its rules.
+type Make = fn(&Arc<World>, Core) -> Result<Arc<dyn Map>, Errno>;
 
 struct Row {
     id: u32,
     name: &'static str,
-    percpu: bool,
-    implementation: Option<(Check, Make)>,
+    rules: Option<&'static Rules>,
+}
+
+/// What is the same for all maps of a type: what the kernel's tables of map operations,
+/// helpers and commands say of it.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    check: Check,
+    make: Make,
+    /// What keys are.
+    pub(crate) keys: Keys,
+    /// What stands under a key.
+    pub(crate) holds: Holds,
+    /// What programs may do (kernel `check_map_func_compatibility`).
+    pub(crate) ops: &'static [ProgramOp],
+    /// The batch commands that it has.
+    pub(crate) batches: Batches,
+    /// The kernel's fields that values may have (kernel `map_check_btf`).
+    special: &'static [SpecialKind],
+    /// Whether it can be the inner map of a map of maps (`map_meta_equal` is set).
+    pub(crate) inner: bool,
+    /// Whether `map_extra` means something.
+    extra: bool,
+}
+
+impl Rules {
+    /// The rules of a type with keys of bytes, one value each, and nothing more.
+    const fn new(check: Check, make: Make) -> Self {
+        Self {
+            check,
+            make,
+            keys: Keys::Bytes,
+            holds: Holds::Value,
+            ops: &[],
+            batches: Batches::None,
+            special: &[],
+            inner: true,
+            extra: false,
+        }
+    }
+}
+
+/// What the keys of a type are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// Any bytes.
+    Bytes,
+    /// Indexes from 0, in 4 bytes.
+    Index,
+    /// There are none.
+    None,
+}
+
+/// What stands under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A value that all CPUs share.
+    Value,
+    /// A value for each CPU.
+    PercpuValues,
+    /// A reference to another object of the kernel, 4 bytes wide in system calls (kernel
+    /// `IS_FD_MAP`).
+    Handle,
+}
+
+/// The batch commands of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batches {
+    /// It has none.
+    None,
+    /// Lookup and update, from key to key.
+    Keys,
+    /// Lookup, update and delete, from key to key.
+    KeysAndDelete,
+    /// All four, from bucket to bucket.
+    Buckets,
 }
 
 /// Which creation rule a definition breaks.
@@ -49,7 +124,7 @@ pub(crate) fn rule(
 }
 
 macro_rules! map_types {
-    ($($id:literal $variant:ident $name:literal $percpu:ident $($module:ident)?;)*) => {
+    ($($id:literal $variant:ident $name:literal $($module:ident)?;)*) => {
         /// The kernel's map types (`enum bpf_map_type`).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "the kernel's names say what they are")]
@@ -63,56 +138,49 @@ macro_rules! map_types {
         }
 
         static ROWS: &[Row] = &[
-            $(Row {
-                id: $id,
-                name: $name,
-                percpu: map_types!(@percpu $percpu),
-                implementation: map_types!(@implementation $($module)?),
-            },)*
+            $(Row { id: $id, name: $name, rules: map_types!(@rules $($module)?) },)*
         ];
     };
-    (@percpu shared) => { false };
-    (@percpu percpu) => { true };
-    (@implementation) => { None };
-    (@implementation $module:ident) => { Some(($module::check, $module::make)) };
+    (@rules) => { None };
+    (@rules $module:ident) => { Some(&$module::RULES) };
 }
 
-// Number, name as bpftool prints it, one value or one for each CPU, and the module that
-// implements the type; a type without a module is refused by name.
+// Number, name as bpftool prints it, and the module that implements the type; a type
+// without a module is refused by name.
 map_types! {
-    1  Hash                "hash"                  shared hash;
-    2  Array               "array"                 shared array;
-    3  ProgArray           "prog_array"            shared prog_array;
-    4  PerfEventArray      "perf_event_array"      shared;
-    5  PercpuHash          "percpu_hash"           percpu percpu_hash;
-    6  PercpuArray         "percpu_array"          percpu percpu_array;
-    7  StackTrace          "stack_trace"           shared;
-    8  CgroupArray         "cgroup_array"          shared;
-    9  LruHash             "lru_hash"              shared;
-    10 LruPercpuHash       "lru_percpu_hash"       percpu;
-    11 LpmTrie             "lpm_trie"              shared;
-    12 ArrayOfMaps         "array_of_maps"         shared array_of_maps;
-    13 HashOfMaps          "hash_of_maps"          shared hash_of_maps;
-    14 Devmap              "devmap"                shared;
-    15 Sockmap             "sockmap"               shared;
-    16 Cpumap              "cpumap"                shared;
-    17 Xskmap              "xskmap"                shared;
-    18 Sockhash            "sockhash"              shared;
-    19 CgroupStorage       "cgroup_storage"        shared;
-    20 ReuseportSockarray  "reuseport_sockarray"   shared;
-    21 PercpuCgroupStorage "percpu_cgroup_storage" percpu;
-    22 Queue               "queue"                 shared;
-    23 Stack               "stack"                 shared;
-    24 SkStorage           "sk_storage"            shared;
-    25 DevmapHash          "devmap_hash"           shared;
-    26 StructOps           "struct_ops"            shared;
-    27 Ringbuf             "ringbuf"               shared ringbuf;
-    28 InodeStorage        "inode_storage"         shared;
-    29 TaskStorage         "task_storage"          shared;
-    30 BloomFilter         "bloom_filter"          shared;
-    31 UserRingbuf         "user_ringbuf"          shared;
-    32 CgrpStorage         "cgrp_storage"          shared;
-    33 Arena               "arena"                 shared;
+    1  Hash                "hash"                  hash;
+    2  Array               "array"                 array;
+    3  ProgArray           "prog_array"            prog_array;
+    4  PerfEventArray      "perf_event_array";
+    5  PercpuHash          "percpu_hash"           percpu_hash;
+    6  PercpuArray         "percpu_array"          percpu_array;
+    7  StackTrace          "stack_trace";
+    8  CgroupArray         "cgroup_array";
+    9  LruHash             "lru_hash";
+    10 LruPercpuHash       "lru_percpu_hash";
+    11 LpmTrie             "lpm_trie";
+    12 ArrayOfMaps         "array_of_maps"         array_of_maps;
+    13 HashOfMaps          "hash_of_maps"          hash_of_maps;
+    14 Devmap              "devmap";
+    15 Sockmap             "sockmap";
+    16 Cpumap              "cpumap";
+    17 Xskmap              "xskmap";
+    18 Sockhash            "sockhash";
+    19 CgroupStorage       "cgroup_storage";
+    20 ReuseportSockarray  "reuseport_sockarray";
+    21 PercpuCgroupStorage "percpu_cgroup_storage";
+    22 Queue               "queue";
+    23 Stack               "stack";
+    24 SkStorage           "sk_storage";
+    25 DevmapHash          "devmap_hash";
+    26 StructOps           "struct_ops";
+    27 Ringbuf             "ringbuf"               ringbuf;
+    28 InodeStorage        "inode_storage";
+    29 TaskStorage         "task_storage";
+    30 BloomFilter         "bloom_filter";
+    31 UserRingbuf         "user_ringbuf";
+    32 CgrpStorage         "cgrp_storage";
+    33 Arena               "arena";
 }
 
 impl MapType {
@@ -139,30 +207,50 @@ impl MapType {
         self.row().name
     }
 
-    /// Whether each CPU has its own values.
-    #[must_use]
-    pub fn is_percpu(self) -> bool {
-        self.row().percpu
+    pub(crate) fn rules(self) -> Option<&'static Rules> {
+        self.row().rules
     }
 
     /// Whether skep implements the type.
     #[must_use]
     pub fn is_supported(self) -> bool {
-        self.row().implementation.is_some()
+        self.rules().is_some()
     }
 
-    /// Whether values are references to other kernel objects, 4 bytes wide in system
-    /// calls (kernel `IS_FD_MAP`).
+    /// What the type's keys are; `None` for a type that skep does not implement.
+    #[must_use]
+    pub fn keys(self) -> Option<Keys> {
+        Some(self.rules()?.keys)
+    }
+
+    /// What stands under a key; `None` for a type that skep does not implement.
+    #[must_use]
+    pub fn holds(self) -> Option<Holds> {
+        Some(self.rules()?.holds)
+    }
+
+    /// What programs may do with a map of the type.
+    #[must_use]
+    pub fn program_ops(self) -> &'static [ProgramOp] {
+        self.rules().map_or(&[], |rules| rules.ops)
+    }
+
+    /// Whether each CPU has its own values.
+    #[must_use]
+    pub fn is_percpu(self) -> bool {
+        self.holds() == Some(Holds::PercpuValues)
+    }
+
+    /// Whether keys are indexes from 0.
+    #[must_use]
+    pub fn is_indexed(self) -> bool {
+        self.keys() == Some(Keys::Index)
+    }
+
+    /// Whether values are references to other objects, 4 bytes wide in system calls.
     #[must_use]
     pub fn holds_handles(self) -> bool {
-        matches!(
-            self,
-            Self::PerfEventArray
-                | Self::ProgArray
-                | Self::CgroupArray
-                | Self::ArrayOfMaps
-                | Self::HashOfMaps
-        )
+        self.holds() == Some(Holds::Handle)
     }
 }
 
@@ -188,29 +276,27 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
         rule: refusal.rule,
         errno: refusal.errno,
     };
-    let Some((check, make)) = map_type.row().implementation else {
+    let Some(rules) = map_type.rules() else {
         let what = format!("map type {map_type}");
         return Err(CreateError::Unsupported { map: def.name.clone(), what });
     };
-    check_common(world, def, map_type).map_err(refused)?;
-    check(world, def).map_err(refused)?;
+    check_common(def, rules).map_err(refused)?;
+    (rules.check)(world, def).map_err(refused)?;
     check_supported(def)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
-    let core = Core::new(world, map_type, def.clone()).map_err(failed)?;
-    let map = make(world, core).map_err(failed)?;
+    let core = Core::new(world, map_type, rules, def.clone()).map_err(failed)?;
+    let map = (rules.make)(world, core).map_err(failed)?;
     world.register(&map);
     Ok(map)
 }
 
 /// Rules for all types (kernel `map_create`).
-fn check_common(world: &World, def: &MapDef, map_type: MapType) -> Result<(), Refusal> {
+fn check_common(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     let both = |a, b| def.flags & (a | b) == a | b;
-    rule(
-        def.map_extra == 0 || matches!(map_type, MapType::BloomFilter | MapType::Arena),
-        Errno::EINVAL,
-        || format!("map_extra must be 0 for this type, not {}", def.map_extra),
-    )?;
+    rule(def.map_extra == 0 || rules.extra, Errno::EINVAL, || {
+        format!("map_extra must be 0 for this type, not {}", def.map_extra)
+    })?;
     rule(!both(BPF_F_RDONLY, BPF_F_WRONLY), Errno::EINVAL, || {
         "BPF_F_RDONLY and BPF_F_WRONLY exclude each other".to_owned()
     })?;
@@ -226,40 +312,19 @@ fn check_common(world: &World, def: &MapDef, map_type: MapType) -> Result<(), Re
         rule(inside, Errno::EINVAL, || {
             format!("a {:?} field reaches beyond the value", field.kind)
         })?;
-        check_special(world, def, map_type, field.kind)?;
+        check_special(def, rules, field.kind)?;
     }
     Ok(())
 }
 
 /// Which types may hold which fields of the kernel (kernel `map_check_btf`).
-fn check_special(
-    _world: &World,
-    def: &MapDef,
-    map_type: MapType,
-    kind: crate::SpecialKind,
-) -> Result<(), Refusal> {
-    use crate::SpecialKind as Kind;
-    let in_type = match kind {
-        Kind::SpinLock => matches!(
-            map_type,
-            MapType::Hash
-                | MapType::Array
-                | MapType::CgroupStorage
-                | MapType::SkStorage
-                | MapType::InodeStorage
-                | MapType::TaskStorage
-                | MapType::CgrpStorage
-        ),
-        Kind::Timer | Kind::Workqueue => {
-            matches!(map_type, MapType::Hash | MapType::LruHash | MapType::Array)
-        }
-        _ => true,
-    };
+fn check_special(def: &MapDef, rules: &Rules, kind: SpecialKind) -> Result<(), Refusal> {
     let access = def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0;
     rule(access, Errno::EACCES, || {
         format!("a {kind:?} needs programs that may both read and write")
     })?;
-    rule(in_type, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))
+    let fits = rules.special.contains(&kind);
+    rule(fits, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))
 }
 
 /// What skep does not have yet, though the kernel would make the map.
@@ -268,7 +333,7 @@ fn check_supported(def: &MapDef) -> Result<(), CreateError> {
     if def.flags & BPF_F_WRONLY_PROG != 0 {
         return unsupported("BPF_F_WRONLY_PROG".to_owned());
     }
-    match def.special.iter().find(|field| field.kind != crate::SpecialKind::SpinLock) {
+    match def.special.iter().find(|field| field.kind != SpecialKind::SpinLock) {
         Some(field) => unsupported(format!("{:?} field in its values", field.kind)),
         None => Ok(()),
     }

@@ -5,14 +5,25 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::array::check_update;
-use super::{Refusal, check_array, check_flags, index_of, next_index, rule};
+use super::{
+    Batches, Holds, Keys, Refusal, Rules, check_array, check_flags, index_of, next_index, rule,
+};
 use crate::flags::{BPF_EXIST, BPF_F_ACCESS_MASK};
-use crate::map::{Cursor, ProgramOp, Source};
+use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::percpu;
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, World};
+use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::Index,
+    holds: Holds::PercpuValues,
+    ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
+    batches: Batches::Keys,
+    special: &[SpecialKind::Kptr, SpecialKind::Refcount],
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     // Per-CPU memory has no NUMA node of its own; the kernel lets the flag through to
     // the check that refuses a node.
     let numa = def.flags & crate::flags::BPF_F_NUMA_NODE == 0;
@@ -22,7 +33,7 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     percpu::check_value_size(def)
 }
 
-pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let max = core.def().max_entries;
     let values = Values::new(world, core.def(), max, world.cpus(), Growth::Whole)?;
     values.open_all(max)?;
@@ -44,11 +55,6 @@ impl PercpuArray {
 impl Map for PercpuArray {
     fn core(&self) -> &Core {
         &self.core
-    }
-
-    fn allows(&self, op: ProgramOp) -> bool {
-        use ProgramOp as Op;
-        matches!(op, Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach)
     }
 
     #[inline]

@@ -7,15 +7,23 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::hash::{check_hash, check_presence, count, growth, memory_usage, visit};
-use super::{Refusal, rule};
+use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
 use crate::index::Chains;
-use crate::map::{Cursor, ProgramOp, Source};
+use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::percpu;
 use crate::values::Values;
-use crate::{Core, Errno, Map, MapDef, World};
+use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    holds: Holds::PercpuValues,
+    ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
+    batches: Batches::Buckets,
+    special: &[SpecialKind::Kptr, SpecialKind::Refcount],
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     rule(def.flags & BPF_F_NUMA_NODE == 0, Errno::EINVAL, || {
         "BPF_F_NUMA_NODE does not go with per-CPU values".to_owned()
     })?;
@@ -23,7 +31,7 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     percpu::check_value_size(def)
 }
 
-pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
     let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
     let values = Values::new(world, def, chains.ids(), world.cpus(), growth(def))?;
@@ -85,11 +93,6 @@ impl PercpuHash {
 impl Map for PercpuHash {
     fn core(&self) -> &Core {
         &self.core
-    }
-
-    fn allows(&self, op: ProgramOp) -> bool {
-        use ProgramOp as Op;
-        matches!(op, Op::Lookup | Op::LookupPercpu | Op::Update | Op::Delete | Op::ForEach)
     }
 
     #[inline]

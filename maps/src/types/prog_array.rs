@@ -3,16 +3,24 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{Refusal, check_handle_array, index_of, next_index};
+use super::{Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::map::ProgramOp;
 use crate::world::{ProgramRef, lock};
 use crate::{Core, Errno, Map, MapDef, World};
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::Index,
+    holds: Holds::Handle,
+    ops: &[ProgramOp::TailCall],
+    inner: false,
+    ..Rules::new(check, make)
+};
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_handle_array(def)
 }
 
-pub(super) fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let max = core.def().max_entries;
     let slots = (0..max).map(|_| AtomicU32::new(0)).collect();
     let kept = Mutex::new((0..max).map(|_| None).collect());
@@ -63,10 +71,6 @@ impl Map for ProgArray {
         &self.core
     }
 
-    fn allows(&self, op: ProgramOp) -> bool {
-        op == ProgramOp::TailCall
-    }
-
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let index = index_of(key);
         if index >= self.core.def().max_entries {
@@ -107,9 +111,5 @@ impl Map for ProgArray {
 
     fn memory_usage(&self) -> u64 {
         size_of::<Self>() as u64 + u64::from(self.core.def().max_entries) * 8
-    }
-
-    fn as_prog_array(&self) -> Option<&ProgArray> {
-        Some(self)
     }
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rustix::event::{EventfdFlags, eventfd};
 use skep_memory::{Access, Backing, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
-use super::{Refusal, check_flags, rule};
+use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::locks::WordGuard;
 use crate::map::ProgramOp;
@@ -39,7 +39,10 @@ const PAGE: u32 = 4096;
 /// Pages before the data: the structure, the consumer's and the producer's position.
 const DATA_PAGE: u32 = 3;
 
-pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+pub(super) static RULES: Rules =
+    Rules { keys: Keys::None, ops: &[ProgramOp::RingBuf], ..Rules::new(check, make) };
+
+fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
     let no_sizes = def.key_size == 0 && def.value_size == 0;
     rule(no_sizes, Errno::EINVAL, || "a ring buffer has no key and no value size".to_owned())?;
@@ -49,7 +52,7 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     })
 }
 
-pub(super) fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let what = format!("record of ring buffer `{}`", core.def().name);
     let data = Span::new(
         world.window(),
@@ -308,19 +311,11 @@ impl Map for RingBuf {
         &self.core
     }
 
-    fn allows(&self, op: ProgramOp) -> bool {
-        op == ProgramOp::RingBuf
-    }
-
     fn memory_usage(&self) -> u64 {
         // One page of the kernel's structure, one for each position, then the data; and
         // the page table, which names the data pages twice (`ringbuf_map_mem_usage`).
         let pages = u64::from(self.size / PAGE);
         let meta = u64::from(DATA_PAGE);
         size_of::<Self>() as u64 + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
-    }
-
-    fn as_ring_buf(&self) -> Option<&RingBuf> {
-        Some(self)
     }
 }

@@ -50,11 +50,11 @@ fn map_for<'r>(run: &Run<'r>, ptr: u64, op: ProgramOp) -> Result<&'r Arc<dyn Map
     let map = any_map(run, ptr)?;
     let def = map.core().def();
     let writes = matches!(op, ProgramOp::Update | ProgramOp::Delete);
-    if map.allows(op) && !(writes && def.flags & BPF_F_RDONLY_PROG != 0) {
+    if map.core().allows(op) && !(writes && def.flags & BPF_F_RDONLY_PROG != 0) {
         return Ok(map);
     }
     let name = &def.name;
-    if map.allows(op) {
+    if map.core().allows(op) {
         let problem = format!("map `{name}` is read-only for programs (BPF_F_RDONLY_PROG)");
         return Err(Problem::Text(problem));
     }
@@ -71,7 +71,7 @@ fn any_map<'r>(run: &Run<'r>, ptr: u64) -> Result<&'r Arc<dyn Map>, Problem> {
 
 pub(super) fn prog_array<'r>(run: &Run<'r>, ptr: u64) -> Result<&'r ProgArray, Problem> {
     let map = map_for(run, ptr, ProgramOp::TailCall)?;
-    Ok(map.as_prog_array().expect("only program arrays allow tail calls"))
+    Ok(map.downcast().expect("only program arrays allow tail calls"))
 }
 
 macro_rules! map_args {
@@ -129,7 +129,7 @@ impl Arg for RingMap {
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r RingBuf, Problem> {
         let map = map_for(run, call.args[index], ProgramOp::RingBuf)?;
-        Ok(map.as_ring_buf().expect("only ring buffers allow it"))
+        Ok(map.downcast().expect("only ring buffers allow it"))
     }
 }
 

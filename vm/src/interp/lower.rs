@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use skep_maps::{Map, MapType};
+use skep_maps::{Map, MapType, ProgArray};
 
 use super::FUNCTION_TAG;
 use super::fuse::fuse;
@@ -96,7 +96,7 @@ impl Lowering<'_> {
     /// The handle of a map. A program array that a program names is tied to the
     /// program's type (kernel `bpf_prog_map_compatible`).
     fn handle(&self, map: &Arc<dyn Map>) -> Result<u64, Kind> {
-        if let Some(array) = map.as_prog_array() {
+        if let Some(array) = map.downcast::<ProgArray>() {
             let kind = self.spec.prog_type.map_or(0, |t| t.id);
             let map = || map.core().def().name.clone();
             array.claim(kind).map_err(|_| Kind::IncompatibleProgArray { map: map() })?;

@@ -59,7 +59,7 @@ fn filled(lab: &Lab, case: &Case<'_>) -> Arc<dyn Map> {
 }
 
 fn buffer(ring: &Arc<dyn Map>) -> &skep_maps::RingBuf {
-    ring.as_ring_buf().expect("it is a ring")
+    ring.downcast().expect("it is a ring")
 }
 
 fn producer(ring: &Arc<dyn Map>) -> u64 {
