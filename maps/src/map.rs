@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use skep_memory::{GuestPtr, GuestSlice};
 
 use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
+use crate::home::Home;
 use crate::types::{Holds, MapType, Rules};
 use crate::world::Handle;
 use crate::{Errno, MapDef, World};
@@ -193,7 +194,7 @@ pub struct Cursor {
     /// The index or bucket that comes next.
     pub(crate) next: u32,
     /// Elements of the current bucket that are still to be visited: id and generation.
-    pub(crate) pending: Vec<(u32, u64)>,
+    pub(crate) pending: Vec<(u32, u32)>,
 }
 
 /// A value that comes from the host or from guest memory.
@@ -267,6 +268,7 @@ pub struct Core {
     rules: &'static Rules,
     id: u32,
     handle: Handle,
+    home: Home,
     frozen: AtomicBool,
 }
 
@@ -276,10 +278,16 @@ impl Core {
         map_type: MapType,
         rules: &'static Rules,
         def: MapDef,
+        home: Home,
     ) -> Result<Self, Errno> {
         let handle = world.new_handle()?;
         let frozen = AtomicBool::new(false);
-        Ok(Self { def, map_type, rules, id: world.next_id(), handle, frozen })
+        Ok(Self { def, map_type, rules, id: world.next_id(), handle, home, frozen })
+    }
+
+    /// Where its memory lies.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// What is the same for all maps of its type.

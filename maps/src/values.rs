@@ -1,11 +1,13 @@
 //! Where a map's values stand in guest memory, and how they are copied.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use skep_memory::{Access, Backing, Grid, GuestPtr, GuestSlice, Label, Span, SpanRequest, Window};
 
 use crate::def::SpecialKind;
 use crate::flags::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG};
+use crate::home::Home;
 use crate::map::Source;
 use crate::{Errno, MapDef, World};
 
@@ -14,22 +16,27 @@ use crate::{Errno, MapDef, World};
 const GAPPED: u64 = 16 << 20;
 /// Inaccessible bytes between two values.
 const GAP: u32 = 8;
-/// Values of maps with so many bytes start at a page.
-const PAGED: u64 = 1 << 20;
+/// Values of maps with so many bytes start at a page, and get their rights at once, by
+/// pages of a pattern that they share.
+const PAGED: u64 = 4 << 20;
 /// Growing maps take room for so many bytes of values at a time.
 const CHUNK_BYTES: u32 = 256 << 10;
+/// The values of so many bytes get their rights together.
+const GROUP_BYTES: u32 = 4 << 10;
 
 /// The values of a map: `count` elements of one size, for one CPU or for each.
 ///
-/// Elements have stable ids from 0. Room is taken in chunks; each element becomes
-/// accessible to programs when it is first [opened](Values::open).
+/// Elements have stable ids from 0. An element must be made [ready](Values::ready)
+/// before it is first used: only then does it take room and become accessible.
 #[derive(Debug)]
 pub(crate) struct Values {
     world: Arc<World>,
     window: Arc<Window>,
-    chunks: Box<[OnceLock<Span>]>,
-    /// Elements per chunk, as a power of two.
-    chunk_shift: u32,
+    room: Room,
+    /// Elements of a group, as a power of two.
+    group_shift: u32,
+    /// Which groups are accessible.
+    groups: Box<[AtomicBool]>,
     planes: u32,
     /// Distance from an element on one CPU to the same on the next, in bytes.
     plane_len: u32,
@@ -39,22 +46,34 @@ pub(crate) struct Values {
     label: Label,
 }
 
+/// Where the values are.
+#[derive(Debug)]
+enum Room {
+    /// In one piece.
+    Whole(Span),
+    /// In pieces that are taken as elements come into use: `1 << shift` elements each.
+    Chunks { spans: Box<[OnceLock<Span>]>, shift: u32 },
+}
+
 /// How much room is taken at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Growth {
     /// All of it, in one piece.
     Whole,
-    /// Nothing; chunks as elements are opened.
+    /// Nothing; chunks as elements are made ready.
     Chunks,
 }
 
 impl Values {
     /// Room for `count` values of `def.value_size` bytes on each of `planes` CPUs.
+    ///
+    /// In a file they are always in one piece, and accessible from the start: other
+    /// processes bring elements into use too.
     pub(crate) fn new(
         world: &Arc<World>,
         def: &MapDef,
-        count: u32,
-        planes: u32,
+        home: &Home,
+        (count, planes): (u32, u32),
         growth: Growth,
     ) -> Result<Self, Errno> {
         let size = def.value_size;
@@ -62,104 +81,147 @@ impl Values {
         let bytes = u64::from(rounded) * u64::from(count) * u64::from(planes);
         let gapped = bytes <= GAPPED && def.flags & BPF_F_MMAPABLE == 0;
         let stride = if gapped { rounded + GAP } else { rounded };
-        let (chunk_shift, chunk_count) = match growth {
-            Growth::Whole => (31, 1),
-            Growth::Chunks => {
-                let shift = (CHUNK_BYTES / stride).max(1).ilog2();
-                (shift, count.div_ceil(1 << shift))
-            }
-        };
-        let per_chunk = if growth == Growth::Whole { count } else { 1 << chunk_shift };
-        let plane_len = stride.checked_mul(per_chunk).ok_or(Errno::ENOMEM)?;
+        let shared = home.is_shared();
+        let whole = growth == Growth::Whole || shared;
+        let chunk_shift = (CHUNK_BYTES / stride).max(1).ilog2();
+        let per_piece = if whole { count } else { 1 << chunk_shift };
+        let plane_len = stride.checked_mul(per_piece).ok_or(Errno::ENOMEM)?;
         let what = format!("value of map `{}`", def.name);
+        let label = Label::many(what, Grid { size, stride });
+        let len = u64::from(plane_len) * u64::from(planes);
+        let room = if whole {
+            let backing = home.guest_backing(len)?;
+            Room::Whole(take(world.window(), len, label.clone(), backing)?)
+        } else {
+            let spans = (0..count.div_ceil(1 << chunk_shift)).map(|_| OnceLock::new()).collect();
+            Room::Chunks { spans, shift: chunk_shift }
+        };
+        let group_shift = (GROUP_BYTES / stride).max(1).ilog2();
+        let group_count = count.div_ceil(1 << group_shift);
         let access =
             if def.flags & BPF_F_RDONLY_PROG == 0 { Access::ReadWrite } else { Access::Read };
-        let values = Self {
+        let mut values = Self {
             world: Arc::clone(world),
             window: Arc::clone(world.window()),
-            chunks: (0..chunk_count).map(|_| OnceLock::new()).collect(),
-            chunk_shift,
+            room,
+            group_shift,
+            groups: (0..group_count).map(|_| AtomicBool::new(false)).collect(),
             planes,
             plane_len,
             stride,
             layout: Layout::new(def),
             access,
-            label: Label::many(what, Grid { size, stride }),
+            label,
         };
-        if growth == Growth::Whole {
-            values.place(0, values.take()?);
+        values.announce_locks();
+        if shared || (whole && len >= PAGED) {
+            values.open_all();
         }
         Ok(values)
     }
 
-    fn take(&self) -> Result<Span, Errno> {
-        let len = u64::from(self.plane_len) * u64::from(self.planes);
-        let request = SpanRequest {
-            len,
-            // Patterns of rights are shared by whole pages.
-            align: if len < PAGED { 8 } else { 4096 },
-            access: Access::None,
-            label: self.label.clone(),
-            backing: Backing::Anonymous,
-        };
-        Span::new(&self.window, request).map_err(|_| Errno::ENOMEM)
+    /// Tells where the spin locks of a new piece stand.
+    fn announce_locks(&self) {
+        if let (Room::Whole(span), Some(lock)) = (&self.room, self.layout.lock) {
+            self.world.locks().add(span.ptr().add(lock), self.stride, span.len() / self.stride);
+        }
     }
 
-    fn place(&self, chunk: usize, span: Span) {
+    /// The piece that element `id` is in, taking it when need be.
+    fn piece(&self, id: u32) -> Result<&Span, Errno> {
+        let (spans, shift) = match &self.room {
+            Room::Whole(span) => return Ok(span),
+            Room::Chunks { spans, shift } => (spans, shift),
+        };
+        let place = &spans[(id >> shift) as usize];
+        if let Some(span) = place.get() {
+            return Ok(span);
+        }
+        let len = u64::from(self.plane_len) * u64::from(self.planes);
+        let span = take(&self.window, len, self.label.clone(), Backing::Anonymous)?;
         let first = span.ptr();
         // Another thread may have been first; its span serves as well.
-        let placed = self.chunks[chunk].set(span).is_ok();
-        if let (true, Some(lock)) = (placed, self.layout.lock) {
+        if let (Ok(()), Some(lock)) = (place.set(span), self.layout.lock) {
             self.world.locks().add(first.add(lock), self.stride, self.plane_len / self.stride);
         }
+        Ok(place.get().expect("set above"))
     }
 
-    /// Makes element `id` accessible, on all planes, taking room when it needs a new
-    /// chunk. Opening twice does nothing more.
-    pub(crate) fn open(&self, id: u32) -> Result<(), Errno> {
-        let chunk = &self.chunks[(id >> self.chunk_shift) as usize];
-        if chunk.get().is_none() {
-            self.place((id >> self.chunk_shift) as usize, self.take()?);
+    /// Sees to it that element `id` has room and is accessible on all planes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` when the window is full.
+    #[inline]
+    pub(crate) fn ready(&self, id: u32) -> Result<(), Errno> {
+        let group = id >> self.group_shift;
+        if self.groups[group as usize].load(Ordering::Acquire) {
+            return Ok(());
         }
-        let span = chunk.get().expect("set above");
+        self.open(group)
+    }
+
+    /// Makes a group of elements accessible. Twice does nothing more.
+    #[cold]
+    fn open(&self, group: u32) -> Result<(), Errno> {
+        let first = group << self.group_shift;
+        let span = self.piece(first)?;
+        // The last group may reach beyond the last element; a piece never ends in between.
+        let count = (1 << self.group_shift).min(self.piece_elements() - self.within(first));
         for plane in 0..self.planes {
-            let offset = self.offset(id, plane);
-            for piece in self.layout.pieces() {
-                span.set_access(offset + piece.offset..offset + piece.end(), self.access);
+            for id in first..first + count {
+                let offset = self.offset(id, plane);
+                for piece in self.layout.pieces() {
+                    span.set_access(offset + piece.offset..offset + piece.end(), self.access);
+                }
             }
         }
+        self.groups[group as usize].store(true, Ordering::Release);
         Ok(())
     }
 
-    /// Makes elements `0..count` accessible.
-    pub(crate) fn open_all(&self, count: u32) -> Result<(), Errno> {
-        let contiguous = self.stride == self.layout.size && self.layout.special.is_empty();
-        if let (true, Some(span)) = (contiguous, self.chunks[0].get()) {
+    /// Makes all elements of a map in one piece accessible.
+    pub(crate) fn open_all(&mut self) {
+        let Room::Whole(span) = &self.room else { return };
+        if self.stride == self.layout.size && self.layout.special.is_empty() {
             span.set_access(0..span.len(), self.access);
-            return Ok(());
+        } else {
+            let pieces = self.layout.pieces().map(|piece| piece.offset..piece.end());
+            span.set_pattern(self.stride, &pieces.collect::<Vec<_>>(), self.access);
         }
-        match self.chunks[0].get() {
-            Some(span) => {
-                let pieces = self.layout.pieces().map(|piece| piece.offset..piece.end());
-                span.set_pattern(self.stride, &pieces.collect::<Vec<_>>(), self.access);
-                Ok(())
-            }
-            None => (0..count).try_for_each(|id| self.open(id)),
+        self.groups.iter().for_each(|group| group.store(true, Ordering::Release));
+    }
+
+    /// Elements of one piece.
+    fn piece_elements(&self) -> u32 {
+        self.plane_len / self.stride
+    }
+
+    /// Where an element stands in its piece, in elements.
+    #[inline]
+    fn within(&self, id: u32) -> u32 {
+        match self.room {
+            Room::Whole(_) => id,
+            Room::Chunks { shift, .. } => id & ((1 << shift) - 1),
         }
     }
 
     #[inline]
     fn offset(&self, id: u32, plane: u32) -> u32 {
-        let within = id & ((1 << self.chunk_shift) - 1);
-        self.plane_len * plane + within * self.stride
+        self.plane_len * plane + self.within(id) * self.stride
     }
 
     /// The guest pointer to element `id` on `plane`.
     #[inline]
     pub(crate) fn ptr(&self, id: u32, plane: u32) -> GuestPtr {
-        let span = self.chunks[(id >> self.chunk_shift) as usize].get();
-        let span = span.expect("an element is opened before it is used");
-        span.ptr().add(self.offset(id, plane))
+        let first = match &self.room {
+            Room::Whole(span) => span.ptr(),
+            Room::Chunks { spans, shift } => {
+                let span = spans[(id >> shift) as usize].get();
+                span.expect("an element is made ready before it is used").ptr()
+            }
+        };
+        first.add(self.offset(id, plane))
     }
 
     /// Element `id` on `plane`, for the host.
@@ -222,10 +284,22 @@ impl Values {
 impl Drop for Values {
     fn drop(&mut self) {
         let Some(lock) = self.layout.lock else { return };
-        for span in self.chunks.iter().filter_map(OnceLock::get) {
+        let spans: Vec<&Span> = match &self.room {
+            Room::Whole(span) => vec![span],
+            Room::Chunks { spans, .. } => spans.iter().filter_map(OnceLock::get).collect(),
+        };
+        for span in spans {
             self.world.locks().remove(span.ptr().add(lock));
         }
     }
+}
+
+/// Takes a piece of the window; nothing in it is accessible yet.
+fn take(window: &Arc<Window>, len: u64, label: Label, backing: Backing<'_>) -> Result<Span, Errno> {
+    // Patterns of rights are shared by whole pages.
+    let align = if len < PAGED { 8 } else { 4096 };
+    let request = SpanRequest { len, align, access: Access::None, label, backing };
+    Span::new(window, request).map_err(|_| Errno::ENOMEM)
 }
 
 /// A value's bytes, split into the program's and the kernel's.

@@ -37,7 +37,7 @@ pub use ptr::GuestPtr;
 pub use region::{Grid, Label, Place, Relation};
 pub use segment::HostSegment;
 pub use slice::GuestSlice;
-pub use span::{Backing, Span, SpanRequest};
+pub use span::{Backing, FilePart, Span, SpanRequest};
 pub use view::View;
 pub use window::Window;
 

@@ -36,11 +36,11 @@ impl Mapping {
         Ok(Self { base, len })
     }
 
-    /// Maps `len` bytes of a file from its start, shared with all who map it.
-    pub(crate) fn shared_file(file: impl AsFd, len: usize) -> io::Result<Self> {
+    /// Maps `len` bytes of a file from `offset` on, shared with all who map them.
+    pub(crate) fn shared_file(file: impl AsFd, offset: u64, len: usize) -> io::Result<Self> {
+        let flags = MapFlags::SHARED;
         // SAFETY: as in `reserve`.
-        let base =
-            unsafe { mm::mmap(ptr::null_mut(), len, rw(), MapFlags::SHARED, file.as_fd(), 0)? };
+        let base = unsafe { mm::mmap(ptr::null_mut(), len, rw(), flags, file.as_fd(), offset)? };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { base, len })
     }
@@ -51,12 +51,13 @@ impl Mapping {
         self.base
     }
 
-    /// Replaces `range` by the start of `file`; `Private` pages are copied when
-    /// first written, `Shared` ones are the file's own.
+    /// Replaces `range` by what `file` has from `offset` on; `Private` pages are copied
+    /// when first written, `Shared` ones are the file's own.
     pub(crate) fn place_file(
         &self,
         range: Range<usize>,
         file: impl AsFd,
+        offset: u64,
         sharing: Sharing,
     ) -> io::Result<()> {
         let flags = match sharing {
@@ -66,7 +67,7 @@ impl Mapping {
         let (at, len) = self.part(range)?;
         // SAFETY: `part` checked that the range lies in this mapping, which nobody
         // else owns; MAP_FIXED replaces just these pages.
-        unsafe { mm::mmap(at, len, rw(), flags | MapFlags::FIXED, file.as_fd(), 0)? };
+        unsafe { mm::mmap(at, len, rw(), flags | MapFlags::FIXED, file.as_fd(), offset)? };
         Ok(())
     }
 

@@ -28,14 +28,14 @@ impl HostSegment {
         Self::build(len, what, Mapping::reserve)
     }
 
-    /// The first `len` bytes of `file`, which must be that long, shared with all who
-    /// map it.
+    /// `len` bytes of `file` from byte `offset` on, a multiple of the page size, shared
+    /// with all who map them. The file must be that long.
     ///
     /// # Errors
     ///
     /// [`MemoryError::Map`] when the host refuses; `what` says what it was for.
-    pub fn file(file: impl AsFd, len: u64, what: &str) -> Result<Self, MemoryError> {
-        Self::build(len, what, |len| Mapping::shared_file(file, len))
+    pub fn file(file: impl AsFd, offset: u64, len: u64, what: &str) -> Result<Self, MemoryError> {
+        Self::build(len, what, |len| Mapping::shared_file(file, offset, len))
     }
 
     fn build(

@@ -18,8 +18,19 @@ pub enum Backing<'f> {
     /// runs over the end continues at the start. The span is twice as long as asked
     /// for; the length must be a multiple of the page size.
     Mirrored,
-    /// The start of a file that is long enough, shared with all who map it.
-    File(&'f File),
+    /// A part of a file that is long enough, shared with all who map it.
+    File(FilePart<'f>),
+    /// The same, as in `Mirrored`.
+    MirroredFile(FilePart<'f>),
+}
+
+/// Where in a file memory lies.
+#[derive(Debug, Clone, Copy)]
+pub struct FilePart<'f> {
+    /// The file.
+    pub file: &'f File,
+    /// From which byte on: a multiple of the page size.
+    pub offset: u64,
 }
 
 /// What is asked of a window.
@@ -58,7 +69,9 @@ impl Span {
         let page = page_size() as u64;
         let (len, align) = match backing {
             Backing::Anonymous => (len.max(1), u64::from(align.max(1))),
-            Backing::Mirrored => (len.next_multiple_of(page).saturating_mul(2), page),
+            Backing::Mirrored | Backing::MirroredFile(_) => {
+                (len.next_multiple_of(page).saturating_mul(2), page)
+            }
             Backing::File(_) => (len.max(1).next_multiple_of(page), page),
         };
         let refused =
@@ -73,10 +86,16 @@ impl Span {
             Backing::Mirrored => {
                 let file = memfd("skep-ring").map_err(refused)?;
                 file.set_len(half - first).map_err(refused)?;
-                window.place_file(first..half, &file).map_err(refused)?;
-                window.place_file(half..end, &file).map_err(refused)?;
+                window.place_file(first..half, &file, 0).map_err(refused)?;
+                window.place_file(half..end, &file, 0).map_err(refused)?;
             }
-            Backing::File(file) => window.place_file(first..end, file).map_err(refused)?,
+            Backing::MirroredFile(FilePart { file, offset }) => {
+                window.place_file(first..half, file, offset).map_err(refused)?;
+                window.place_file(half..end, file, offset).map_err(refused)?;
+            }
+            Backing::File(FilePart { file, offset }) => {
+                window.place_file(first..end, file, offset).map_err(refused)?;
+            }
         }
         span.set_access(0..len32, access);
         Ok(span)

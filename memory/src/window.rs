@@ -246,7 +246,7 @@ impl Window {
         for number in 0..pieces {
             let from = u64::from(start) + number * piece;
             let range = pages(&(from..from + piece));
-            if self.shadow.place_file(range, &file, Sharing::Private).is_err() {
+            if self.shadow.place_file(range, &file, 0, Sharing::Private).is_err() {
                 break;
             }
             covered += piece;
@@ -259,7 +259,7 @@ impl Window {
         match access {
             Access::None => self.shadow.place_zeros(range),
             Access::Read | Access::ReadWrite => {
-                self.shadow.place_file(range, chunk_file(access)?, Sharing::Private)
+                self.shadow.place_file(range, chunk_file(access)?, 0, Sharing::Private)
             }
         }
     }
@@ -268,10 +268,15 @@ impl Window {
         self.view().fill_shadow(range.start, range.end - range.start, access.shadow());
     }
 
-    /// Maps `file` over whole pages of the window.
-    pub(crate) fn place_file(&self, range: Range<u64>, file: &File) -> std::io::Result<()> {
+    /// Maps what `file` has from `offset` on over whole pages of the window.
+    pub(crate) fn place_file(
+        &self,
+        range: Range<u64>,
+        file: &File,
+        offset: u64,
+    ) -> std::io::Result<()> {
         let range = pages(&range);
-        self.memory.place_file(range, file, Sharing::Shared)
+        self.memory.place_file(range, file, offset, Sharing::Shared)
     }
 
     /// Makes whole pages of the window private zero pages again.

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use skep_memory::{
-    Access, Backing, Grid, GuestPtr, GuestSlice, HostSegment, Label, Relation, Span, SpanRequest,
-    Why, Window,
+    Access, Backing, FilePart, Grid, GuestPtr, GuestSlice, HostSegment, Label, Relation, Span,
+    SpanRequest, Why, Window,
 };
 
 fn window() -> Arc<Window> {
@@ -164,7 +164,7 @@ fn a_file_span_shares_the_files_bytes() {
             align: 8,
             access: Access::ReadWrite,
             label: Label::one("file"),
-            backing: Backing::File(&file),
+            backing: Backing::File(FilePart { file: &file, offset: 0 }),
         };
         Span::new(window, request).expect("room")
     };
@@ -187,8 +187,8 @@ fn host_segments_are_zero_and_a_file_keeps_theirs() {
 
     let file = tempfile();
     file.set_len(4096).expect("a file grows");
-    let first = HostSegment::file(&file, 4096, "a test").expect("a mapping");
-    let second = HostSegment::file(&file, 4096, "a test").expect("a mapping");
+    let first = HostSegment::file(&file, 0, 4096, "a test").expect("a mapping");
+    let second = HostSegment::file(&file, 0, 4096, "a test").expect("a mapping");
     first.cells64(8, 1)[0].store(42, Ordering::Release);
     assert_eq!(second.cells64(8, 1)[0].load(Ordering::Acquire), 42);
     assert!(HostSegment::anonymous(u64::MAX, "too much").is_err());

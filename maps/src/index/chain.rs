@@ -1,60 +1,39 @@
-//! Chained hash index with lock-free readers.
+//! Chained hash index: its layout, and its readers, who take no lock and write nothing.
 //!
-//! Buckets are the heads of chains of elements; an element's record holds its key,
-//! the hash of it, and a link. Readers take no lock and write nothing; writers lock
-//! the bucket. Elements are recycled at once, so a reader may stand on one that moves
-//! to another chain. Two things keep it from going wrong:
+//! A **bucket** is one cell: the first element of its chain, and a count that is odd
+//! while a writer has the bucket locked and different after each change. An **element**
+//! is a record of cells: its link to the next one together with its generation, then its
+//! key. The generation is odd while the element is free or being filled.
 //!
-//! * Each record has a **generation**, odd while the record is being changed or free.
-//!   A reader believes a key only if the generation was the same even number before
-//!   and after it compared the key (a sequence lock).
-//! * A chain's last link is an **end mark with the bucket's number**. A reader that
-//!   arrives at another bucket's end mark was led astray and starts again.
+//! Elements are recycled at once, so a reader may stand on one that moves to another
+//! place or another chain. Two checks keep it from going wrong:
 //!
-//! Everything is addressed by ids and offsets in one host segment, so that it may
-//! lie in a file shared by several processes.
+//! * A hit counts if the element's generation was the same even number before and after
+//!   the key was compared (a sequence lock): then the element had that key.
+//! * A miss counts if the bucket's count is what it was before the walk. If it is not,
+//!   the reader may have been led past its key, or astray, and walks again. While a
+//!   writer holds the bucket the count stands still too, and that is right: one change at
+//!   a time cannot hide an element that stays (a replacement takes the old one's place
+//!   by one store, see `bucket.rs`).
+//!
+//! Everything is addressed by ids and offsets in one host segment, so that it may lie in
+//! a file shared by several processes.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use super::hash::{Key, hash_of_words};
+use crate::segment::{Cells64, Layout, Segment};
+use crate::sync::{AtomicU64, Ordering, fence, pause};
 
-use skep_memory::HostSegment;
-
-use super::pool::{Pool, Taken};
-use crate::Errno;
-use crate::locks::WordGuard;
-
-/// Marks a link as the end of the chain of the bucket in its other bits.
-const END: u32 = 1 << 31;
-/// More elements than ids have bits for besides [`END`].
-const MOST_ELEMENTS: u32 = END - 4096;
-/// Elements beyond the map's capacity: a replacement is written to a new element
-/// before the old one goes, also when the map is full. More writers than this at one
-/// moment wait for one another.
-const SPARES: u32 = 64;
-
-/// The index of one hash map.
+/// The index of one hash map, without its segment and without the ids that are free.
 #[derive(Debug)]
 pub(crate) struct Chains {
-    segment: HostSegment,
-    at: Offsets,
-    buckets: u32,
+    buckets: Cells64,
+    records: Cells64,
+    mask: u32,
+    elements: u32,
     key_size: usize,
     key_words: usize,
-    /// Ids in excess of the capacity are spares, so this many elements may be linked.
-    pool: Pool,
-    spares: Pool,
-    /// Fresh elements that were taken and given back because their values found no room.
-    unused: Pool,
-    unused_spares: Pool,
-}
-
-/// Where the parts of the segment begin, in bytes.
-#[derive(Debug)]
-struct Offsets {
-    heads: usize,
-    locks: usize,
-    links: usize,
-    records: usize,
-    elements: usize,
+    /// Cells from one record to the next.
+    stride: usize,
 }
 
 /// An element that a reader found.
@@ -62,451 +41,222 @@ struct Offsets {
 pub(crate) struct Found {
     pub(crate) id: u32,
     /// The element's generation while it had the key.
-    pub(crate) generation: u64,
+    pub(crate) generation: u32,
 }
 
-/// A key, padded to whole words, and its hash.
-#[derive(Debug)]
-pub(crate) struct Key<'k> {
-    bytes: &'k [u8],
-    hash: u32,
-}
+/// The most elements: ids + 1 have 32 bits.
+pub(crate) const MOST_ELEMENTS: u32 = u32::MAX - 1;
+
+/// How often a reader looks whether it was led astray, in elements.
+const LOOK_UP: u32 = 64;
 
 impl Chains {
-    /// An empty index for `capacity` keys of `key_size` bytes.
-    ///
-    /// # Errors
-    ///
-    /// `E2BIG` when there would be more than 2^31 buckets, `ENOMEM` when the host
-    /// gives no room (kernel `htab_map_alloc`).
-    pub(crate) fn new(capacity: u32, key_size: u32, name: &str) -> Result<Self, Errno> {
-        let buckets = capacity.checked_next_power_of_two().ok_or(Errno::E2BIG)?;
-        if capacity > MOST_ELEMENTS {
-            return Err(Errno::ENOMEM);
-        }
+    /// Plans an index with at least `capacity` buckets, a power of two, and `elements`
+    /// elements with keys of `key_size` bytes.
+    pub(crate) fn plan(layout: &mut Layout, capacity: u32, elements: u32, key_size: u32) -> Self {
         let key_size = key_size as usize;
         let key_words = key_size.div_ceil(8);
-        let elements = (capacity + SPARES) as usize;
-        let mut end = 0usize;
-        let mut part = |count: usize, size: usize| {
-            let start = end.next_multiple_of(64);
-            end = count.checked_mul(size)?.checked_add(start)?;
-            Some(start)
-        };
-        let mut offsets = || {
-            Some(Offsets {
-                heads: part(buckets as usize, 4)?,
-                locks: part(buckets as usize, 4)?,
-                links: part(elements, 4)?,
-                records: part(elements, 8 * (2 + key_words))?,
-                elements,
-            })
-        };
-        let at = offsets().ok_or(Errno::ENOMEM)?;
-        let what = format!("the index of map `{name}`");
-        let segment = HostSegment::anonymous(end as u64, &what).map_err(|_| Errno::ENOMEM)?;
-        let pool = Pool::new(0, capacity);
-        let spares = Pool::new(capacity, capacity + SPARES);
-        let (unused, unused_spares) = (Pool::new(0, 0), Pool::new(0, 0));
-        Ok(Self { segment, at, buckets, key_size, key_words, pool, spares, unused, unused_spares })
-    }
-
-    /// The number of element ids, spares included: what values must have room for.
-    pub(crate) fn ids(&self) -> u32 {
-        u32::try_from(self.at.elements).expect("checked when it was made")
+        // A record of up to four cells does not lie across two cache lines.
+        let stride = if key_words == 2 { 4 } else { key_words + 1 };
+        let buckets = u64::from(capacity).next_power_of_two();
+        Self {
+            buckets: layout.cells64(buckets),
+            records: layout.cells64(u64::from(elements).saturating_mul(stride as u64)),
+            mask: u32::try_from(buckets - 1).expect("a capacity has 32 bits"),
+            elements,
+            key_size,
+            key_words,
+            stride,
+        }
     }
 
     /// The number of buckets.
     pub(crate) fn buckets(&self) -> u32 {
-        self.buckets
+        self.mask + 1
+    }
+
+    /// The bucket of a key.
+    #[inline]
+    pub(crate) fn bucket_of(&self, key: &Key<'_>) -> u32 {
+        key.hash() & self.mask
+    }
+
+    /// The bucket of the key that an element has or had.
+    pub(crate) fn bucket_of_element(&self, segment: &Segment, id: u32) -> u32 {
+        let words = &self.record(segment, id)[1..=self.key_words];
+        let words = words.iter().map(|word| word.load(Ordering::Relaxed));
+        hash_of_words(self.key_size, words) & self.mask
     }
 
     /// Finds the element that has a key.
     #[inline]
-    pub(crate) fn find(&self, bytes: &[u8]) -> Option<Found> {
-        let key = self.key(bytes);
-        let bucket = self.bucket(&key);
+    pub(crate) fn find(&self, segment: &Segment, key: &Key<'_>) -> Option<Found> {
+        // The length of the comparison is known at compile time for the usual sizes.
+        match self.key_words {
+            1 => self.find_by(segment, key, |record| {
+                record[1].load(Ordering::Relaxed) == key.short()[0]
+            }),
+            2 => self.find_by(segment, key, |record| {
+                record[1].load(Ordering::Relaxed) == key.short()[0]
+                    && record[2].load(Ordering::Relaxed) == key.short()[1]
+            }),
+            _ => self.find_by(segment, key, |record| has_key(record, key)),
+        }
+    }
+
+    #[inline]
+    fn find_by(
+        &self,
+        segment: &Segment,
+        key: &Key<'_>,
+        has_key: impl Fn(&[AtomicU64]) -> bool,
+    ) -> Option<Found> {
+        let bucket = self.bucket(segment, self.bucket_of(key));
+        let mut tries = 0;
         'again: loop {
-            let mut link = self.head(bucket).load(Ordering::Acquire);
-            while let Some(id) = id_of(link) {
-                let record = self.record(id);
+            let start = bucket.load(Ordering::Acquire);
+            let (mut link, mut steps) = (low(start), 0u32);
+            while let Some(id) = link.checked_sub(1) {
+                let record = self.record(segment, id);
                 let first = record[0].load(Ordering::Acquire);
-                if hash_of(first) == key.hash {
-                    let generation = record[1].load(Ordering::Acquire);
-                    let same = self.key_equals(record, &key);
+                if has_key(record) {
                     fence(Ordering::Acquire);
-                    let after = record[1].load(Ordering::Relaxed);
-                    if generation != after || generation % 2 == 1 {
-                        continue 'again;
-                    }
-                    if same {
+                    let generation = high(first);
+                    let after = high(record[0].load(Ordering::Relaxed));
+                    if generation == after && generation % 2 == 0 {
                         return Some(Found { id, generation });
                     }
+                    pause(tries);
+                    tries = tries.wrapping_add(1);
+                    continue 'again;
                 }
-                link = link_of(first);
+                link = low(first);
+                steps += 1;
+                if steps % LOOK_UP == 0 && high(bucket.load(Ordering::Relaxed)) != high(start) {
+                    continue 'again;
+                }
             }
-            if link == 0 || link == END | bucket {
+            fence(Ordering::Acquire);
+            if high(bucket.load(Ordering::Relaxed)) == high(start) {
                 return None;
             }
         }
     }
 
-    /// Whether the element still is the one that was found.
+    /// Whether the element still is the one that was found. What was read from it before
+    /// is then its own.
     #[inline]
-    pub(crate) fn still(&self, found: Found) -> bool {
+    pub(crate) fn still(&self, segment: &Segment, found: Found) -> bool {
         fence(Ordering::Acquire);
-        self.record(found.id)[1].load(Ordering::Relaxed) == found.generation
+        high(self.record(segment, found.id)[0].load(Ordering::Relaxed)) == found.generation
     }
 
     /// Copies the key of an element out; `false` when it has gone.
-    pub(crate) fn copy_key(&self, found: Found, out: &mut [u8]) -> bool {
-        let words = &self.record(found.id)[2..];
+    pub(crate) fn copy_key(&self, segment: &Segment, found: Found, out: &mut [u8]) -> bool {
+        let words = &self.record(segment, found.id)[1..];
         for (chunk, word) in out.chunks_mut(8).zip(words) {
             let bytes = word.load(Ordering::Relaxed).to_le_bytes();
             chunk.copy_from_slice(&bytes[..chunk.len()]);
         }
-        self.still(found)
+        self.still(segment, found)
     }
 
-    /// The elements of a bucket, in chain order.
-    pub(crate) fn bucket_elements(&self, bucket: u32) -> Vec<Found> {
-        'again: loop {
+    /// The elements of a bucket at one moment, in chain order.
+    pub(crate) fn bucket_elements(&self, segment: &Segment, index: u32) -> Vec<Found> {
+        let bucket = self.bucket(segment, index);
+        for tries in 0.. {
+            let start = bucket.load(Ordering::Acquire);
             let mut elements = Vec::new();
-            let mut link = self.head(bucket).load(Ordering::Acquire);
-            while let Some(id) = id_of(link) {
-                let record = self.record(id);
-                link = link_of(record[0].load(Ordering::Acquire));
-                let generation = record[1].load(Ordering::Acquire);
-                if generation % 2 == 1 || elements.len() > self.at.elements {
-                    continue 'again;
+            let mut link = low(start);
+            while let Some(id) = link.checked_sub(1) {
+                let first = self.record(segment, id)[0].load(Ordering::Acquire);
+                elements.push(Found { id, generation: high(first) });
+                link = low(first);
+                if elements.len() > self.elements as usize {
+                    break;
                 }
-                elements.push(Found { id, generation });
             }
-            if link == 0 || link == END | bucket {
+            fence(Ordering::Acquire);
+            let same = high(bucket.load(Ordering::Relaxed)) == high(start);
+            // A bucket that a writer holds may have an element that is just going.
+            if same && elements.iter().all(|found| found.generation % 2 == 0) {
                 return elements;
             }
+            pause(tries);
         }
+        unreachable!("a loop without an end")
     }
 
     /// The keys in a bucket; `None` behind the last one.
-    pub(crate) fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
-        let elements = (bucket < self.buckets).then(|| self.bucket_elements(bucket))?;
+    pub(crate) fn bucket_keys(&self, segment: &Segment, index: u32) -> Option<Vec<Vec<u8>>> {
+        let elements = (index <= self.mask).then(|| self.bucket_elements(segment, index))?;
         let key = |element| {
             let mut key = vec![0; self.key_size];
-            self.copy_key(element, &mut key).then_some(key)
+            self.copy_key(segment, element, &mut key).then_some(key)
         };
         Some(elements.into_iter().filter_map(key).collect())
     }
 
     /// The element that comes after the one with key `bytes`, or the first one when
-    /// `bytes` is `None` or not there (kernel `htab_map_get_next_key`).
-    pub(crate) fn next(&self, bytes: Option<&[u8]>, out: &mut [u8]) -> Result<(), Errno> {
-        let start =
-            bytes.and_then(|bytes| Some((self.bucket(&self.key(bytes)), self.find(bytes)?)));
+    /// `bytes` is `None` or not there (kernel `htab_map_get_next_key`). `false` behind the
+    /// last one.
+    pub(crate) fn next(&self, segment: &Segment, bytes: Option<&[u8]>, out: &mut [u8]) -> bool {
+        let start = bytes.and_then(|bytes| {
+            let key = Key::new(bytes);
+            Some((self.bucket_of(&key), self.find(segment, &key)?))
+        });
         let mut bucket = 0;
         if let Some((own, found)) = start {
-            let elements = self.bucket_elements(own);
-            let behind = elements.iter().skip_while(|e| e.id != found.id).skip(1);
-            for &element in behind {
-                if self.copy_key(element, out) {
-                    return Ok(());
-                }
+            let elements = self.bucket_elements(segment, own);
+            let mut behind = elements.iter().skip_while(|e| e.id != found.id).skip(1);
+            if behind.any(|&element| self.copy_key(segment, element, out)) {
+                return true;
+            }
+            if own == self.mask {
+                return false;
             }
             bucket = own + 1;
         }
-        while bucket < self.buckets {
-            for element in self.bucket_elements(bucket) {
-                if self.copy_key(element, out) {
-                    return Ok(());
-                }
-            }
-            bucket += 1;
-        }
-        Err(Errno::ENOENT)
-    }
-
-    /// Locks the bucket of a key for changes.
-    pub(crate) fn lock(&self, bytes: &[u8]) -> Locked<'_> {
-        let hash = hash(bytes);
-        let bucket = hash & (self.buckets - 1);
-        let locks = self.segment.cells32(self.at.locks, self.buckets as usize);
-        let guard = WordGuard::take(&locks[bucket as usize]);
-        Locked { chains: self, hash, bucket, _guard: guard }
-    }
-
-    fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        debug_assert_eq!(bytes.len(), self.key_size);
-        Key { bytes, hash: hash(bytes) }
-    }
-
-    fn bucket(&self, key: &Key<'_>) -> u32 {
-        key.hash & (self.buckets - 1)
+        (bucket..=self.mask).any(|bucket| {
+            let elements = self.bucket_elements(segment, bucket);
+            elements.into_iter().any(|element| self.copy_key(segment, element, out))
+        })
     }
 
     #[inline]
-    fn head(&self, bucket: u32) -> &AtomicU32 {
-        &self.segment.cells32(self.at.heads, self.buckets as usize)[bucket as usize]
+    pub(super) fn bucket<'s>(&self, segment: &'s Segment, index: u32) -> &'s AtomicU64 {
+        &segment.cells64(self.buckets)[index as usize]
     }
 
-    fn links(&self) -> &[AtomicU32] {
-        self.segment.cells32(self.at.links, self.at.elements)
-    }
-
-    /// An element's record: link and hash, generation, key words.
+    /// An element's record: link and generation, then the words of its key.
     #[inline]
-    fn record(&self, id: u32) -> &[AtomicU64] {
-        let words = 2 + self.key_words;
-        self.segment.cells64(self.at.records + id as usize * words * 8, words)
-    }
-
-    #[inline]
-    fn key_equals(&self, record: &[AtomicU64], key: &Key<'_>) -> bool {
-        let words = key.bytes.chunks(8).map(word);
-        record[2..].iter().zip(words).all(|(cell, word)| cell.load(Ordering::Relaxed) == word)
+    pub(super) fn record<'s>(&self, segment: &'s Segment, id: u32) -> &'s [AtomicU64] {
+        let start = id as usize * self.stride;
+        &segment.cells64(self.records)[start..=start + self.key_words]
     }
 }
 
-/// A bucket whose chain nobody else changes.
-#[derive(Debug)]
-pub(crate) struct Locked<'c> {
-    chains: &'c Chains,
-    hash: u32,
-    bucket: u32,
-    _guard: WordGuard<'c>,
-}
-
-impl Locked<'_> {
-    /// Finds the element that has a key of this bucket.
-    pub(crate) fn find(&self, bytes: &[u8]) -> Option<u32> {
-        let key = Key { bytes, hash: self.hash };
-        let mut link = self.chains.head(self.bucket).load(Ordering::Relaxed);
-        while let Some(id) = id_of(link) {
-            let record = self.chains.record(id);
-            let first = record[0].load(Ordering::Relaxed);
-            if hash_of(first) == key.hash && self.chains.key_equals(record, &key) {
-                return Some(id);
-            }
-            link = link_of(first);
-        }
-        None
-    }
-
-    /// Takes a free element for a new key; `None` when the map is full.
-    pub(crate) fn take(&self) -> Option<Taken> {
-        take(&self.chains.pool, &self.chains.unused, self.chains.links())
-    }
-
-    /// Takes a free element that will replace another one.
-    pub(crate) fn take_spare(&self) -> Taken {
-        loop {
-            let Chains { spares, unused_spares, .. } = self.chains;
-            if let Some(taken) = take(spares, unused_spares, self.chains.links()) {
-                return taken;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    /// Gives back a fresh element that was taken and could not be used: it stays fresh.
-    pub(crate) fn untake(&self, id: u32) {
-        self.chains.unused.give(id, self.chains.links());
-    }
-
-    /// Gives back a fresh spare that was taken and could not be used.
-    pub(crate) fn untake_spare(&self, id: u32) {
-        self.chains.unused_spares.give(id, self.chains.links());
-    }
-
-    /// Puts a taken element, whose value is written, at the head of the chain.
-    pub(crate) fn link(&self, id: u32, bytes: &[u8]) {
-        let record = self.chains.record(id);
-        let generation = record[1].load(Ordering::Relaxed) | 1;
-        record[1].store(generation, Ordering::Relaxed);
-        fence(Ordering::Release);
-        for (cell, chunk) in record[2..].iter().zip(bytes.chunks(8)) {
-            cell.store(word(chunk), Ordering::Relaxed);
-        }
-        let head = self.chains.head(self.bucket);
-        let below = match head.load(Ordering::Relaxed) {
-            0 => END | self.bucket,
-            link => link,
-        };
-        record[0].store(u64::from(self.hash) << 32 | u64::from(below), Ordering::Relaxed);
-        record[1].store(generation + 1, Ordering::Release);
-        head.store(id + 1, Ordering::Release);
-    }
-
-    /// Takes an element out of the chain and frees it.
-    pub(crate) fn unlink(&self, id: u32) {
-        self.remove(id);
-        self.chains.pool.give(id, self.chains.links());
-    }
-
-    /// Takes an element out of the chain in favour of `new`, which was a spare; from
-    /// now on `old` is the spare.
-    ///
-    /// Which ids are spares does not matter, only how many.
-    pub(crate) fn replace(&self, old: u32) {
-        self.remove(old);
-        self.chains.spares.give(old, self.chains.links());
-    }
-
-    fn remove(&self, id: u32) {
-        let next = link_of(self.chains.record(id)[0].load(Ordering::Relaxed));
-        let head = self.chains.head(self.bucket);
-        let mut link = head.load(Ordering::Relaxed);
-        if link == id + 1 {
-            head.store(next, Ordering::Release);
-        } else {
-            while let Some(before) = id_of(link) {
-                let record = self.chains.record(before);
-                let first = record[0].load(Ordering::Relaxed);
-                link = link_of(first);
-                if link == id + 1 {
-                    let first = u64::from(hash_of(first)) << 32 | u64::from(next);
-                    record[0].store(first, Ordering::Release);
-                    break;
-                }
-            }
-        }
-        // Odd: readers that still stand on it do not believe its key any more.
-        let generation = &self.chains.record(id)[1];
-        generation.store(generation.load(Ordering::Relaxed) + 1, Ordering::Release);
-    }
-}
-
-/// Takes an element; one that was given back unused is still fresh.
-fn take(pool: &Pool, unused: &Pool, links: &[AtomicU32]) -> Option<Taken> {
-    let fresh = |taken| Taken { fresh: true, ..taken };
-    pool.take(links).or_else(|| unused.take(links).map(fresh))
-}
-
-fn id_of(link: u32) -> Option<u32> {
-    if link & END == 0 { link.checked_sub(1) } else { None }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low half is the link")]
-fn link_of(first: u64) -> u32 {
-    first as u32
-}
-
-fn hash_of(first: u64) -> u32 {
-    (first >> 32) as u32
-}
-
-/// Up to eight bytes as a word, the missing ones zero.
+/// Whether a record has a key.
 #[inline]
-fn word(chunk: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    bytes[..chunk.len()].copy_from_slice(chunk);
-    u64::from_le_bytes(bytes)
+pub(super) fn has_key(record: &[AtomicU64], key: &Key<'_>) -> bool {
+    record[1..].iter().zip(key.words()).all(|(cell, word)| cell.load(Ordering::Relaxed) == word)
 }
 
-/// A fast hash with a fixed seed, so that runs are repeatable: 64-bit words folded by
-/// 128-bit multiplication.
+/// A bucket's first element, or an element's link: an id + 1, 0 for none.
 #[inline]
-fn hash(bytes: &[u8]) -> u32 {
-    const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = SEED ^ bytes.len() as u64;
-    for chunk in bytes.chunks(8) {
-        state = fold(state ^ word(chunk), 0xd6e8_feb8_6659_fd93);
-    }
-    hash_of(fold(state, SEED))
+#[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
+pub(super) fn low(cell: u64) -> u32 {
+    cell as u32
 }
 
+/// A bucket's count, or an element's generation.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
-fn fold(a: u64, b: u64) -> u64 {
-    let wide = u128::from(a) * u128::from(b);
-    (wide >> 64) as u64 ^ wide as u64
+pub(super) fn high(cell: u64) -> u32 {
+    (cell >> 32) as u32
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn insert(chains: &Chains, key: u32) -> Option<u32> {
-        let bytes = key.to_le_bytes();
-        let bucket = chains.lock(&bytes);
-        let taken = bucket.take()?;
-        bucket.link(taken.id, &bytes);
-        Some(taken.id)
-    }
-
-    #[test]
-    fn what_is_linked_is_found_and_what_is_unlinked_is_not() {
-        let chains = Chains::new(100, 4, "t").expect("small");
-        for key in 0..100u32 {
-            assert!(insert(&chains, key).is_some());
-        }
-        assert_eq!(insert(&chains, 100), None, "full");
-        for key in (0..100u32).step_by(2) {
-            let bytes = key.to_le_bytes();
-            let bucket = chains.lock(&bytes);
-            bucket.unlink(bucket.find(&bytes).expect("there"));
-        }
-        for key in 0..100u32 {
-            assert_eq!(chains.find(&key.to_le_bytes()).is_some(), key % 2 == 1, "{key}");
-        }
-    }
-
-    #[test]
-    fn iteration_sees_each_key_once() {
-        let chains = Chains::new(50, 4, "t").expect("small");
-        for key in 0..50u32 {
-            insert(&chains, key * 7);
-        }
-        let (mut seen, mut key) = (Vec::new(), None::<[u8; 4]>);
-        let mut next = [0; 4];
-        while chains.next(key.as_ref().map(|k| &k[..]), &mut next).is_ok() {
-            seen.push(u32::from_le_bytes(next));
-            key = Some(next);
-        }
-        seen.sort_unstable();
-        assert_eq!(seen, (0..50).map(|k| k * 7).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn readers_never_miss_a_key_that_stays_while_others_churn() {
-        let chains = Chains::new(64, 8, "t").expect("small");
-        let key = |n: u64| n.to_le_bytes();
-        let stays: Vec<u64> = (0..16).collect();
-        for &n in &stays {
-            let bucket = chains.lock(&key(n));
-            let id = bucket.take().expect("room").id;
-            bucket.link(id, &key(n));
-        }
-        let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for thread in 0..2u64 {
-                let (chains, done) = (&chains, &done);
-                scope.spawn(move || {
-                    for round in 0..30_000u64 {
-                        let churning = key(1000 + thread * 64 + round % 20);
-                        let bucket = chains.lock(&churning);
-                        match bucket.find(&churning) {
-                            Some(id) => bucket.unlink(id),
-                            None => {
-                                if let Some(taken) = bucket.take() {
-                                    bucket.link(taken.id, &churning);
-                                }
-                            }
-                        }
-                    }
-                    done.store(true, Ordering::Relaxed);
-                });
-            }
-            let (chains, done, stays) = (&chains, &done, &stays);
-            scope.spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    for &n in stays {
-                        let found = chains.find(&key(n)).expect("it was never removed");
-                        let mut copy = [0; 8];
-                        assert!(chains.copy_key(found, &mut copy));
-                        assert_eq!(u64::from_le_bytes(copy), n);
-                    }
-                }
-            });
-        });
-    }
+/// Both in one cell.
+#[inline]
+pub(super) fn cell(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }

@@ -1,6 +1,18 @@
 //! The index of hash maps: chains of elements over a slab, in a host segment.
 
+mod bucket;
 mod chain;
+mod hash;
 mod pool;
+#[cfg(not(loom))]
+mod table;
 
-pub(crate) use chain::{Chains, Found};
+#[cfg(all(test, loom))]
+mod model;
+
+#[cfg(not(loom))]
+pub(crate) use self::{
+    chain::Found,
+    hash::Key,
+    table::{Index, Table},
+};

@@ -36,8 +36,8 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let max = core.def().max_entries;
-    let values = Values::new(world, core.def(), max, 1, Growth::Whole)?;
-    values.open_all(max)?;
+    let mut values = Values::new(world, core.def(), core.home(), (max, 1), Growth::Whole)?;
+    values.open_all();
     Ok(Arc::new(Array { core, values }))
 }
 

@@ -13,7 +13,7 @@ use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
     BPF_NOEXIST,
 };
-use crate::index::{Chains, Found};
+use crate::index::{Found, Index, Key, Table};
 use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::values::{Growth, Values};
 use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
@@ -67,10 +67,9 @@ pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
-    let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
-    let growth = growth(def);
-    let values = Values::new(world, def, chains.ids(), 1, growth)?;
-    Ok(Arc::new(Hash { core, chains, values }))
+    let table = Table::new(def, core.home(), world.cpus())?;
+    let values = Values::new(world, def, core.home(), (table.ids(), 1), growth(def))?;
+    Ok(Arc::new(Hash { core, table, values }))
 }
 
 /// Whether a map has room for all its elements from the start.
@@ -81,7 +80,7 @@ pub(super) fn growth(def: &MapDef) -> Growth {
 #[derive(Debug)]
 struct Hash {
     core: Core,
-    chains: Chains,
+    table: Table,
     values: Values,
 }
 
@@ -91,30 +90,32 @@ impl Hash {
         if flags > BPF_EXIST || (locked && !self.values.layout().has_lock()) {
             return Err(Errno::EINVAL);
         }
-        let bucket = self.chains.lock(key);
-        let old = bucket.find(key);
+        let key = Key::new(key);
+        let bucket = self.table.index.lock(&key);
+        let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
-        if let (Some(id), true) = (old, locked) {
-            self.values.write_locked(self.core.world(), id, value);
-            return Ok(());
-        }
-        let taken = match old {
-            Some(_) => bucket.take_spare(),
-            None => bucket.take().ok_or(Errno::E2BIG)?,
-        };
-        if taken.fresh
-            && let Err(errno) = self.values.open(taken.id)
-        {
-            match old {
-                Some(_) => bucket.untake_spare(taken.id),
-                None => bucket.untake(taken.id),
+        match old {
+            Some(id) if locked => self.values.write_locked(self.core.world(), id, value),
+            Some(old) => {
+                let spare = self.table.take_spare();
+                if let Err(errno) = self.values.ready(spare.id) {
+                    let id = spare.id;
+                    self.table.put_spare(spare, id);
+                    return Err(errno);
+                }
+                self.values.write(spare.id, 0, value);
+                bucket.replace(old, spare.id, &key);
+                self.table.put_spare(spare, old);
             }
-            return Err(errno);
-        }
-        self.values.write(taken.id, 0, value);
-        bucket.link(taken.id, key);
-        if let Some(old) = old {
-            bucket.replace(old);
+            None => {
+                let id = self.table.take().ok_or(Errno::E2BIG)?;
+                if let Err(errno) = self.values.ready(id) {
+                    self.table.give(id);
+                    return Err(errno);
+                }
+                self.values.write(id, 0, value);
+                bucket.insert(id, &key);
+            }
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ impl Hash {
         } else {
             self.values.read_locked(self.core.world(), found.id, out);
         }
-        self.chains.still(found)
+        self.table.index.still(found)
     }
 }
 
@@ -142,17 +143,17 @@ pub(super) fn check_presence(present: bool, flags: u64) -> Result<(), Errno> {
 
 /// The next element of a walk over a hash: elements that go away while it lasts may be
 /// missed, none is visited twice.
-pub(super) fn visit(chains: &Chains, cursor: &mut Cursor, key: &mut [u8]) -> Option<u32> {
+pub(super) fn visit(index: &Index, cursor: &mut Cursor, key: &mut [u8]) -> Option<u32> {
     loop {
         while let Some((id, generation)) = cursor.pending.pop() {
-            if chains.copy_key(Found { id, generation }, key) {
+            if index.copy_key(Found { id, generation }, key) {
                 return Some(id);
             }
         }
-        if cursor.next >= chains.buckets() {
+        if cursor.next >= index.buckets() {
             return None;
         }
-        let elements = chains.bucket_elements(cursor.next);
+        let elements = index.bucket_elements(cursor.next);
         cursor.next += 1;
         cursor.pending.extend(elements.iter().rev().map(|e| (e.id, e.generation)));
     }
@@ -179,11 +180,6 @@ pub(super) fn memory_usage(core: &Core, own: u64, count: u64) -> u64 {
     }
 }
 
-/// How many elements a hash holds, by walking it.
-pub(super) fn count(chains: &Chains) -> u64 {
-    (0..chains.buckets()).map(|bucket| chains.bucket_elements(bucket).len() as u64).sum()
-}
-
 impl Map for Hash {
     fn core(&self) -> &Core {
         &self.core
@@ -191,7 +187,7 @@ impl Map for Hash {
 
     #[inline]
     fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
-        Some(self.values.ptr(self.chains.find(key)?.id, 0))
+        Some(self.values.ptr(self.table.index.find(key)?.id, 0))
     }
 
     fn update(&self, key: &[u8], value: Source<'_>, flags: u64, _cpu: u32) -> Result<(), Errno> {
@@ -199,19 +195,17 @@ impl Map for Hash {
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
-        let bucket = self.chains.lock(key);
-        bucket.unlink(bucket.find(key).ok_or(Errno::ENOENT)?);
-        Ok(())
+        self.table.remove(key, |_| ())
     }
 
     fn visit(&self, cursor: &mut Cursor, key: &mut Vec<u8>, _cpu: u32) -> Option<GuestPtr> {
         key.resize(self.core.def().key_size as usize, 0);
-        visit(&self.chains, cursor, key).map(|id| self.values.ptr(id, 0))
+        visit(&self.table.index, cursor, key).map(|id| self.values.ptr(id, 0))
     }
 
     fn user_lookup(&self, key: &[u8], flags: u64, out: &mut [u8]) -> Result<(), Errno> {
         loop {
-            let found = self.chains.find(key).ok_or(Errno::ENOENT)?;
+            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
             if self.read(found, flags, out) {
                 return Ok(());
             }
@@ -223,26 +217,24 @@ impl Map for Hash {
     }
 
     fn user_lookup_and_delete(&self, key: &[u8], flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let bucket = self.chains.lock(key);
-        let id = bucket.find(key).ok_or(Errno::ENOENT)?;
-        if flags & BPF_F_LOCK == 0 {
-            self.values.read(id, 0, out);
-        } else {
-            self.values.read_locked(self.core.world(), id, out);
-        }
-        bucket.unlink(id);
-        Ok(())
+        self.table.remove(key, |id| {
+            if flags & BPF_F_LOCK == 0 {
+                self.values.read(id, 0, out);
+            } else {
+                self.values.read_locked(self.core.world(), id, out);
+            }
+        })
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.chains.next(key, next)
+        self.table.index.next(key, next)
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
-        self.chains.bucket_keys(bucket)
+        self.table.index.bucket_keys(bucket)
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, size_of::<Self>() as u64, count(&self.chains))
+        memory_usage(&self.core, size_of::<Self>() as u64, self.table.index.count())
     }
 }

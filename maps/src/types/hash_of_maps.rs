@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use skep_memory::{GuestPtr, HostSegment};
+use skep_memory::GuestPtr;
 
-use super::hash::{check_hash, check_presence, count, memory_usage};
+use super::hash::{check_hash, check_presence, memory_usage};
 use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::flags::BPF_EXIST;
-use crate::index::Chains;
+use crate::index::{Key, Table};
 use crate::inner::{check_template, resolve};
 use crate::map::ProgramOp;
+use crate::segment::{Cells32, Layout, Segment};
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -31,28 +32,34 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_template(def)
 }
 
-fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let def = core.def();
-    let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
-    let what = format!("the handles of map `{}`", def.name);
-    let handles = HostSegment::anonymous(u64::from(chains.ids()) * 4, &what);
-    let handles = handles.map_err(|_| Errno::ENOMEM)?;
-    Ok(Arc::new(HashOfMaps { core, chains, handles, kept: Mutex::default() }))
+fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+    let table = Table::new(core.def(), core.home(), world.cpus())?;
+    let mut layout = Layout::default();
+    let cells = layout.cells32(u64::from(table.ids()));
+    let handles = Segment::new(&layout, &core.def().name, None)?;
+    Ok(Arc::new(HashOfMaps { core, table, handles, cells, kept: Mutex::default() }))
 }
 
 #[derive(Debug)]
 struct HashOfMaps {
     core: Core,
-    chains: Chains,
+    table: Table,
     /// The handle of each element's map.
-    handles: HostSegment,
+    handles: Segment,
+    cells: Cells32,
     /// Keeps the maps alive, by element.
     kept: Mutex<HashMap<u32, Arc<dyn Map>>>,
 }
 
 impl HashOfMaps {
     fn handle(&self, id: u32) -> &AtomicU32 {
-        &self.handles.cells32(0, self.chains.ids() as usize)[id as usize]
+        &self.handles.cells32(self.cells)[id as usize]
+    }
+
+    /// Puts a map into an element that no one can find yet.
+    fn keep(&self, id: u32, map: Arc<dyn Map>) {
+        self.handle(id).store(map.core().handle().offset(), Ordering::Relaxed);
+        let _none = lock(&self.kept).insert(id, map);
     }
 }
 
@@ -64,29 +71,31 @@ impl Map for HashOfMaps {
     #[inline]
     fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
         loop {
-            let found = self.chains.find(key)?;
+            let found = self.table.index.find(key)?;
             let handle = self.handle(found.id).load(Ordering::Relaxed);
-            if self.chains.still(found) {
+            if self.table.index.still(found) {
                 return Some(GuestPtr::new(handle));
             }
         }
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
-        let bucket = self.chains.lock(key);
-        let id = bucket.find(key).ok_or(Errno::ENOENT)?;
-        let gone = lock(&self.kept).remove(&id);
-        bucket.unlink(id);
-        drop((bucket, gone));
+        let mut gone = None;
+        self.table.remove(key, |id| gone = lock(&self.kept).remove(&id))?;
+        // The inner map may go here, where no lock is held.
+        drop(gone);
         Ok(())
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let bucket = self.chains.lock(key);
-        let id = bucket.find(key).ok_or(Errno::ENOENT)?;
-        let inner = lock(&self.kept).get(&id).map(|map| map.core().id()).ok_or(Errno::ENOENT)?;
-        out.copy_from_slice(&inner.to_le_bytes());
-        Ok(())
+        loop {
+            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
+            let inner = lock(&self.kept).get(&found.id).map(|map| map.core().id());
+            if let (Some(inner), true) = (inner, self.table.index.still(found)) {
+                out.copy_from_slice(&inner.to_le_bytes());
+                return Ok(());
+            }
+        }
     }
 
     fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -95,36 +104,35 @@ impl Map for HashOfMaps {
         if flags > BPF_EXIST {
             return Err(Errno::EINVAL);
         }
-        let bucket = self.chains.lock(key);
-        let old = bucket.find(key);
+        let key = Key::new(key);
+        let bucket = self.table.index.lock(&key);
+        let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
-        let id = match old {
-            Some(_) => bucket.take_spare().id,
-            None => bucket.take().ok_or(Errno::E2BIG)?.id,
+        let Some(old) = old else {
+            let id = self.table.take().ok_or(Errno::E2BIG)?;
+            self.keep(id, map);
+            bucket.insert(id, &key);
+            return Ok(());
         };
-        self.handle(id).store(map.core().handle().offset(), Ordering::Relaxed);
-        let mut kept = lock(&self.kept);
-        let _none = kept.insert(id, map);
-        bucket.link(id, key);
-        let gone = old.and_then(|old| {
-            bucket.replace(old);
-            kept.remove(&old)
-        });
-        // An inner map may go here; not while the locks are held.
-        drop((kept, bucket));
+        let spare = self.table.take_spare();
+        self.keep(spare.id, map);
+        bucket.replace(old, spare.id, &key);
+        let gone = lock(&self.kept).remove(&old);
+        self.table.put_spare(spare, old);
+        // The inner map may go here, where no lock is held.
         drop(gone);
         Ok(())
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.chains.next(key, next)
+        self.table.index.next(key, next)
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
-        self.chains.bucket_keys(bucket)
+        self.table.index.bucket_keys(bucket)
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, size_of::<Self>() as u64, count(&self.chains))
+        memory_usage(&self.core, size_of::<Self>() as u64, self.table.index.count())
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::flags::{
     BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG,
 };
+use crate::home::Home;
 use crate::map::ProgramOp;
 use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 
@@ -285,7 +286,7 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     check_supported(def)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
-    let core = Core::new(world, map_type, rules, def.clone()).map_err(failed)?;
+    let core = Core::new(world, map_type, rules, def.clone(), Home::private()).map_err(failed)?;
     let map = (rules.make)(world, core).map_err(failed)?;
     world.register(&map);
     Ok(map)

@@ -35,8 +35,9 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let max = core.def().max_entries;
-    let values = Values::new(world, core.def(), max, world.cpus(), Growth::Whole)?;
-    values.open_all(max)?;
+    let shape = (max, world.cpus());
+    let mut values = Values::new(world, core.def(), core.home(), shape, Growth::Whole)?;
+    values.open_all();
     Ok(Arc::new(PercpuArray { core, values }))
 }
 

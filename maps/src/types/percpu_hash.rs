@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
-use super::hash::{check_hash, check_presence, count, growth, memory_usage, visit};
+use super::hash::{check_hash, check_presence, growth, memory_usage, visit};
 use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
-use crate::index::Chains;
+use crate::index::{Key, Table};
 use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::percpu;
 use crate::values::Values;
@@ -33,15 +33,15 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
-    let chains = Chains::new(def.max_entries, def.key_size, &def.name)?;
-    let values = Values::new(world, def, chains.ids(), world.cpus(), growth(def))?;
-    Ok(Arc::new(PercpuHash { core, chains, values }))
+    let table = Table::new(def, core.home(), world.cpus())?;
+    let values = Values::new(world, def, core.home(), (table.ids(), world.cpus()), growth(def))?;
+    Ok(Arc::new(PercpuHash { core, table, values }))
 }
 
 #[derive(Debug)]
 struct PercpuHash {
     core: Core,
-    chains: Chains,
+    table: Table,
     values: Values,
 }
 
@@ -59,26 +59,25 @@ impl PercpuHash {
         if flags > BPF_EXIST {
             return Err(Errno::EINVAL);
         }
-        let bucket = self.chains.lock(key);
-        let old = bucket.find(key);
+        let key = Key::new(key);
+        let bucket = self.table.index.lock(&key);
+        let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         if let Some(id) = old {
             self.write(id, writes);
             return Ok(());
         }
-        let taken = bucket.take().ok_or(Errno::E2BIG)?;
-        if taken.fresh
-            && let Err(errno) = self.values.open(taken.id)
-        {
-            bucket.untake(taken.id);
+        let id = self.table.take().ok_or(Errno::E2BIG)?;
+        if let Err(errno) = self.values.ready(id) {
+            self.table.give(id);
             return Err(errno);
         }
         if let Writes::One(_, own) = writes {
             let others = (0..self.values.planes()).filter(|&plane| plane != own);
-            others.for_each(|plane| self.values.zero(taken.id, plane));
+            others.for_each(|plane| self.values.zero(id, plane));
         }
-        self.write(taken.id, writes);
-        bucket.link(taken.id, key);
+        self.write(id, writes);
+        bucket.insert(id, &key);
         Ok(())
     }
 
@@ -97,7 +96,7 @@ impl Map for PercpuHash {
 
     #[inline]
     fn lookup(&self, key: &[u8], cpu: u32) -> Option<GuestPtr> {
-        Some(self.values.ptr(self.chains.find(key)?.id, cpu))
+        Some(self.values.ptr(self.table.index.find(key)?.id, cpu))
     }
 
     fn update(&self, key: &[u8], value: Source<'_>, flags: u64, cpu: u32) -> Result<(), Errno> {
@@ -105,21 +104,19 @@ impl Map for PercpuHash {
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
-        let bucket = self.chains.lock(key);
-        bucket.unlink(bucket.find(key).ok_or(Errno::ENOENT)?);
-        Ok(())
+        self.table.remove(key, |_| ())
     }
 
     fn visit(&self, cursor: &mut Cursor, key: &mut Vec<u8>, cpu: u32) -> Option<GuestPtr> {
         key.resize(self.core.def().key_size as usize, 0);
-        visit(&self.chains, cursor, key).map(|id| self.values.ptr(id, cpu))
+        visit(&self.table.index, cursor, key).map(|id| self.values.ptr(id, cpu))
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
         loop {
-            let found = self.chains.find(key).ok_or(Errno::ENOENT)?;
+            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
             percpu::read_all(&self.values, found.id, out);
-            if self.chains.still(found) {
+            if self.table.index.still(found) {
                 return Ok(());
             }
         }
@@ -130,22 +127,18 @@ impl Map for PercpuHash {
     }
 
     fn user_lookup_and_delete(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let bucket = self.chains.lock(key);
-        let id = bucket.find(key).ok_or(Errno::ENOENT)?;
-        percpu::read_all(&self.values, id, out);
-        bucket.unlink(id);
-        Ok(())
+        self.table.remove(key, |id| percpu::read_all(&self.values, id, out))
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.chains.next(key, next)
+        self.table.index.next(key, next)
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
-        self.chains.bucket_keys(bucket)
+        self.table.index.bucket_keys(bucket)
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, size_of::<Self>() as u64, count(&self.chains))
+        memory_usage(&self.core, size_of::<Self>() as u64, self.table.index.count())
     }
 }

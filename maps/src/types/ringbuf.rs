@@ -20,8 +20,8 @@ use skep_memory::{Access, Backing, GuestPtr, GuestSlice, Label, Span, SpanReques
 
 use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use crate::locks::WordGuard;
 use crate::map::ProgramOp;
+use crate::word_lock::WordGuard;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 

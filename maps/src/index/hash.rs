@@ -1,0 +1,122 @@
+//! The hash of keys, and keys as words.
+
+/// The most words of a key that is kept on the stack.
+const SHORT: usize = 2;
+
+/// A key as little-endian words, the last one padded with zeros, and its hash.
+#[derive(Debug)]
+pub(crate) struct Key<'k> {
+    bytes: &'k [u8],
+    /// The first words; all of them when the key is short.
+    short: [u64; SHORT],
+    hash: u32,
+}
+
+impl<'k> Key<'k> {
+    /// A key of any length.
+    #[inline]
+    pub(crate) fn new(bytes: &'k [u8]) -> Self {
+        let mut short = [0; SHORT];
+        let hash = match bytes.len() {
+            4 => {
+                short[0] = u64::from(u32::from_le_bytes(array(bytes)));
+                finish(mix(SEED ^ 4, short[0]))
+            }
+            8 => {
+                short[0] = u64::from_le_bytes(array(bytes));
+                finish(mix(SEED ^ 8, short[0]))
+            }
+            16 => {
+                short = [word(&bytes[..8]), word(&bytes[8..])];
+                finish(mix(mix(SEED ^ 16, short[0]), short[1]))
+            }
+            len => {
+                for (to, chunk) in short.iter_mut().zip(bytes.chunks(8)) {
+                    *to = word(chunk);
+                }
+                let words = bytes.chunks(8).map(word);
+                finish(words.fold(SEED ^ len as u64, mix))
+            }
+        };
+        Self { bytes, short, hash }
+    }
+
+    /// The hash, the same for equal keys in every process.
+    #[inline]
+    pub(crate) fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    /// The key's words.
+    #[inline]
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+        self.bytes.chunks(8).map(word)
+    }
+
+    /// The first two words; a short key has no others, and zeros for those it lacks.
+    #[inline]
+    pub(crate) fn short(&self) -> &[u64; SHORT] {
+        &self.short
+    }
+}
+
+/// The hash of a key of `len` bytes that is given as words.
+pub(crate) fn hash_of_words(len: usize, words: impl Iterator<Item = u64>) -> u32 {
+    finish(words.fold(SEED ^ len as u64, mix))
+}
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Folds a word into the state by a 128-bit multiplication. The seed is fixed, so that
+/// runs are repeatable.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+fn mix(state: u64, word: u64) -> u64 {
+    let wide = u128::from(state ^ word) * u128::from(0xd6e8_feb8_6659_fd93_u64);
+    (wide >> 64) as u64 ^ wide as u64
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+fn finish(state: u64) -> u32 {
+    (state >> 32) as u32 ^ state as u32
+}
+
+/// Up to eight bytes as a word, the missing ones zero.
+#[inline]
+pub(crate) fn word(chunk: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..chunk.len()].copy_from_slice(chunk);
+    u64::from_le_bytes(bytes)
+}
+
+#[inline]
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("the length was matched")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_give_the_hash_that_bytes_give() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 1..=40 {
+            let key = Key::new(&bytes[..len]);
+            assert_eq!(key.hash(), hash_of_words(len, key.words()), "{len} bytes");
+            let first: Vec<u64> = key.words().take(2).collect();
+            assert_eq!(&key.short()[..first.len()], first, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn neighbouring_keys_spread_over_the_buckets() {
+        let buckets = 1 << 14;
+        let mut counts = vec![0; buckets];
+        for n in 0..10_000_u32 {
+            counts[Key::new(&n.to_le_bytes()).hash() as usize % buckets] += 1;
+        }
+        assert!(counts.iter().max() < Some(&10), "{:?} keys in one bucket", counts.iter().max());
+    }
+}
