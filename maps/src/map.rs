@@ -143,8 +143,8 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
     /// The last handle of user space is gone (kernel `map_release_uref`).
     fn released(&self) {}
 
-    /// Bytes that the kernel would charge for this map (`map_mem_usage`), but for the
-    /// size of its own structures, which is skep's.
+    /// Bytes that Linux 6.18 would charge for this map on x86-64 (`map_mem_usage`), not what
+    /// it takes in skep.
     fn memory_usage(&self) -> u64;
 }
 
@@ -162,6 +162,10 @@ impl dyn Map {
 pub(crate) fn permanent(flags: u32) -> u32 {
     flags & !(BPF_F_RDONLY | BPF_F_WRONLY)
 }
+
+/// The virtual CPU that system calls run on, where it matters: user space has none of its
+/// own.
+pub(crate) const USER_CPU: u32 = 0;
 
 /// What programs may want to do with a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,6 +311,11 @@ impl Core {
     #[must_use]
     pub fn def(&self) -> &MapDef {
         &self.def
+    }
+
+    /// Sets what `max_entries` was rounded to.
+    pub(crate) fn set_max_entries(&mut self, max_entries: u32) {
+        self.def.max_entries = max_entries;
     }
 
     /// The creation flags that belong to the map: what user space may do with it belongs

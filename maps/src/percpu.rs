@@ -33,3 +33,31 @@ pub(crate) fn write_all(values: &Values, id: u32, from: &[u8]) {
         values.write(id, plane, Source::Host(&part[..size]));
     }
 }
+
+/// What an update of a per-CPU value writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Writes<'a> {
+    /// One CPU's value, from a program; in a new element the others' are zero.
+    One(Source<'a>, u32),
+    /// All CPUs' values, from user space.
+    All(&'a [u8]),
+}
+
+impl Writes<'_> {
+    /// Writes over what an element has.
+    pub(crate) fn replace(self, values: &Values, id: u32) {
+        match self {
+            Self::One(value, cpu) => values.write(id, cpu, value),
+            Self::All(bytes) => write_all(values, id, bytes),
+        }
+    }
+
+    /// Fills a new element (kernel `pcpu_init_value`).
+    pub(crate) fn fill(self, values: &Values, id: u32) {
+        if let Self::One(_, own) = self {
+            let others = (0..values.planes()).filter(|&plane| plane != own);
+            others.for_each(|plane| values.zero(id, plane));
+        }
+        self.replace(values, id);
+    }
+}

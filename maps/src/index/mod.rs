@@ -3,6 +3,8 @@
 mod bucket;
 mod chain;
 mod hash;
+mod list;
+mod lru;
 mod pool;
 #[cfg(not(loom))]
 mod table;
@@ -14,5 +16,6 @@ mod model;
 pub(crate) use self::{
     chain::Found,
     hash::Key,
-    table::{Index, Table},
+    lru::Sharing,
+    table::{Index, LruTable, Table},
 };

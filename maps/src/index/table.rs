@@ -4,6 +4,7 @@
 use super::bucket::Bucket;
 use super::chain::{Chains, Found, MOST_ELEMENTS};
 use super::hash::Key;
+use super::lru::{Lru, Sharing};
 use super::pool::{Pool, Spare};
 use crate::home::Home;
 use crate::segment::{Layout, Segment};
@@ -23,7 +24,7 @@ impl Index {
     /// # Errors
     ///
     /// `ENOMEM` when the host gives no room.
-    pub(super) fn new<T>(
+    fn new<T>(
         def: &MapDef,
         home: &Home,
         elements: u32,
@@ -34,14 +35,6 @@ impl Index {
         let more = plan(&mut layout);
         let segment = home.segment(&layout, &def.name)?;
         Ok((Self { segment, chains }, more))
-    }
-
-    pub(super) fn segment(&self) -> &Segment {
-        &self.segment
-    }
-
-    pub(super) fn chains(&self) -> &Chains {
-        &self.chains
     }
 
     /// The number of buckets.
@@ -162,6 +155,82 @@ impl Table {
     ///
     /// `ENOENT` when it is not there.
     #[inline]
+    pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
+        let key = Key::new(key);
+        let bucket = self.index.lock(&key);
+        let id = bucket.find(&key).ok_or(Errno::ENOENT)?;
+        last(id);
+        bucket.remove(id);
+        self.give(id);
+        Ok(())
+    }
+}
+
+/// An index and the elements in the order of their use: what the LRU types are built on.
+#[derive(Debug)]
+pub(crate) struct LruTable {
+    pub(crate) index: Index,
+    lru: Lru,
+    elements: u32,
+}
+
+impl LruTable {
+    /// An empty table for `def.max_entries` keys of `def.key_size` bytes on `cpus` CPUs.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` when the host gives no room.
+    pub(crate) fn new(
+        def: &MapDef,
+        home: &Home,
+        cpus: u32,
+        sharing: Sharing,
+    ) -> Result<Self, Errno> {
+        let elements = def.max_entries;
+        let plan = |layout: &mut Layout| Lru::plan(layout, elements, cpus, sharing);
+        let (index, lru) = Index::new(def, home, elements, plan)?;
+        if home.is_new() {
+            lru.fill(&index.segment);
+        }
+        Ok(Self { index, lru, elements })
+    }
+
+    /// The number of element ids: what values must have room for.
+    pub(crate) fn ids(&self) -> u32 {
+        self.elements
+    }
+
+    /// Takes a free element for CPU `cpu`, evicting others when there is none. `None` when
+    /// even that gives none. The caller holds no bucket.
+    pub(crate) fn take(&self, cpu: u32) -> Option<u32> {
+        let Index { segment, chains } = &self.index;
+        self.lru.take(segment, cpu, &mut |id| {
+            // An element that another thread has just taken may be in no bucket yet.
+            let bucket = chains.lock_bucket(segment, chains.bucket_of_element(segment, id));
+            let holds = bucket.holds(id);
+            if holds {
+                bucket.remove(id);
+            }
+            holds
+        })
+    }
+
+    /// Gives an element back that is in no bucket. The caller holds no bucket.
+    pub(crate) fn give(&self, id: u32) {
+        self.lru.give(&self.index.segment, id);
+    }
+
+    /// Notes that an element was used.
+    #[inline]
+    pub(crate) fn reference(&self, id: u32) {
+        self.lru.reference(&self.index.segment, id);
+    }
+
+    /// Removes a key, once `last` has seen its element.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` when it is not there.
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
         let bucket = self.index.lock(&key);

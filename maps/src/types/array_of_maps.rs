@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use skep_memory::GuestPtr;
 
+use super::array::ARRAY_BYTES;
 use super::{Batches, Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::inner::{check_template, resolve};
 use crate::map::ProgramOp;
@@ -96,6 +97,6 @@ impl Map for ArrayOfMaps {
     }
 
     fn memory_usage(&self) -> u64 {
-        size_of::<Self>() as u64 + u64::from(self.core.def().max_entries) * 8
+        ARRAY_BYTES + u64::from(self.core.def().max_entries) * 8
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
-use super::{Batches, Refusal, Rules, check_flags, rule};
+use super::{Batches, Holds, MapType, Refusal, Rules, check_flags, rule};
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
     BPF_NOEXIST,
@@ -45,9 +45,16 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_hash(def)
 }
 
-/// Rules of all hash types (kernel `htab_map_alloc_check` and `htab_map_alloc`).
+/// Rules of the hash types without LRU (kernel `htab_map_alloc_check` and
+/// `htab_map_alloc`).
 pub(super) fn check_hash(def: &MapDef) -> Result<(), Refusal> {
-    check_flags(def, BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK | BPF_F_ZERO_SEED)?;
+    let known = BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK | BPF_F_ZERO_SEED;
+    check_flags(def, known)?;
+    check_hash_sizes(def)
+}
+
+/// Rules for the sizes of all hash types.
+pub(super) fn check_hash_sizes(def: &MapDef) -> Result<(), Refusal> {
     let sizes = [
         ("max_entries", def.max_entries),
         ("key_size", def.key_size),
@@ -159,24 +166,33 @@ pub(super) fn visit(index: &Index, cursor: &mut Cursor, key: &mut [u8]) -> Optio
     }
 }
 
-/// `map_mem_usage` of the hash types: an element takes 48 bytes besides key and value,
-/// a bucket 16 (kernel `htab_map_mem_usage`).
-pub(super) fn memory_usage(core: &Core, own: u64, count: u64) -> u64 {
+/// Bytes that the kernel charges for a hash map of `count` elements (`htab_map_mem_usage`).
+pub(super) fn memory_usage(core: &Core, count: u64) -> u64 {
+    /// `struct bpf_htab`, `struct bucket` and `struct htab_elem` without key and value, of
+    /// Linux 6.18 on x86-64.
+    const MAP: u64 = 896;
+    const BUCKET: u64 = 16;
+    const ELEMENT: u64 = 48;
     let def = core.def();
     let cpus = u64::from(core.world().cpus());
-    let round = |size: u32| u64::from(size).next_multiple_of(8);
-    let percpu = core.map_type().is_percpu();
-    let prealloc = def.flags & BPF_F_NO_PREALLOC == 0;
-    let buckets = u64::from(def.max_entries).next_power_of_two();
-    let value = if percpu { 8 } else { round(def.value_size) };
-    let element = 48 + round(def.key_size) + value;
-    let fixed = own + 16 * buckets + 4 * cpus * 8;
     let max = u64::from(def.max_entries);
-    match (prealloc, percpu) {
-        (true, true) => fixed + element * max + round(def.value_size) * cpus * max,
-        (true, false) => fixed + element * (max + cpus) + 8 * cpus,
-        (false, true) => fixed + (element + 16 + round(def.value_size) * cpus) * count,
-        (false, false) => fixed + (element + 8) * count,
+    let round = |size: u32| u64::from(size).next_multiple_of(8);
+    let (percpu, value) = match core.rules().holds {
+        Holds::PercpuValues => (round(def.value_size) * cpus, 8),
+        Holds::Value | Holds::Handle => (0, round(def.value_size)),
+    };
+    let element = ELEMENT + round(def.key_size) + value;
+    let fixed = MAP + BUCKET * max.next_power_of_two();
+    if def.flags & BPF_F_NO_PREALLOC != 0 {
+        // Besides, the allocator has 8 bytes for each piece, and per-CPU values are two.
+        let pieces = if percpu == 0 { 8 } else { 24 };
+        return fixed + (element + pieces + percpu) * count;
+    }
+    match core.map_type() {
+        // A spare and a pointer to it for each CPU.
+        MapType::Hash => fixed + element * (max + cpus) + 8 * cpus,
+        MapType::HashOfMaps => fixed + element * max + 8 * cpus,
+        _ => fixed + (element + percpu) * max,
     }
 }
 
@@ -235,6 +251,6 @@ impl Map for Hash {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, size_of::<Self>() as u64, self.table.index.count())
+        memory_usage(&self.core, self.table.index.count())
     }
 }

@@ -133,6 +133,6 @@ impl Map for HashOfMaps {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, size_of::<Self>() as u64, self.table.index.count())
+        memory_usage(&self.core, self.table.index.count())
     }
 }

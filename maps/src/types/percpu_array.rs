@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
-use super::array::check_update;
+use super::array::{ARRAY_BYTES, check_update};
 use super::{
     Batches, Holds, Keys, Refusal, Rules, check_array, check_flags, index_of, next_index, rule,
 };
@@ -115,8 +115,6 @@ impl Map for PercpuArray {
     fn memory_usage(&self) -> u64 {
         let def = self.core.def();
         let (max, cpus) = (u64::from(def.max_entries), u64::from(self.values.planes()));
-        size_of::<Self>() as u64
-            + max * 8
-            + max * u64::from(def.value_size).next_multiple_of(8) * cpus
+        ARRAY_BYTES + max * 8 + max * u64::from(def.value_size).next_multiple_of(8) * cpus
     }
 }

@@ -11,7 +11,7 @@ use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
 use crate::index::{Key, Table};
 use crate::map::{Cursor, ProgramOp as Op, Source};
-use crate::percpu;
+use crate::percpu::{self, Writes};
 use crate::values::Values;
 use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
 
@@ -45,15 +45,6 @@ struct PercpuHash {
     values: Values,
 }
 
-/// What an update writes.
-#[derive(Debug, Clone, Copy)]
-enum Writes<'a> {
-    /// One CPU's value; in a new element the others' are zero.
-    One(Source<'a>, u32),
-    /// All CPUs' values.
-    All(&'a [u8]),
-}
-
 impl PercpuHash {
     fn insert(&self, key: &[u8], writes: Writes<'_>, flags: u64) -> Result<(), Errno> {
         if flags > BPF_EXIST {
@@ -64,7 +55,7 @@ impl PercpuHash {
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         if let Some(id) = old {
-            self.write(id, writes);
+            writes.replace(&self.values, id);
             return Ok(());
         }
         let id = self.table.take().ok_or(Errno::E2BIG)?;
@@ -72,20 +63,9 @@ impl PercpuHash {
             self.table.give(id);
             return Err(errno);
         }
-        if let Writes::One(_, own) = writes {
-            let others = (0..self.values.planes()).filter(|&plane| plane != own);
-            others.for_each(|plane| self.values.zero(id, plane));
-        }
-        self.write(id, writes);
+        writes.fill(&self.values, id);
         bucket.insert(id, &key);
         Ok(())
-    }
-
-    fn write(&self, id: u32, writes: Writes<'_>) {
-        match writes {
-            Writes::One(value, cpu) => self.values.write(id, cpu, value),
-            Writes::All(bytes) => percpu::write_all(&self.values, id, bytes),
-        }
     }
 }
 
@@ -139,6 +119,6 @@ impl Map for PercpuHash {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, size_of::<Self>() as u64, self.table.index.count())
+        memory_usage(&self.core, self.table.index.count())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::array::ARRAY_BYTES;
 use super::{Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::map::ProgramOp;
 use crate::world::{ProgramRef, lock};
@@ -110,6 +111,6 @@ impl Map for ProgArray {
     }
 
     fn memory_usage(&self) -> u64 {
-        size_of::<Self>() as u64 + u64::from(self.core.def().max_entries) * 8
+        ARRAY_BYTES + u64::from(self.core.def().max_entries) * 8
     }
 }

@@ -312,10 +312,12 @@ impl Map for RingBuf {
     }
 
     fn memory_usage(&self) -> u64 {
+        // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
+        const MAP: u64 = 304;
         // One page of the kernel's structure, one for each position, then the data; and
         // the page table, which names the data pages twice (`ringbuf_map_mem_usage`).
         let pages = u64::from(self.size / PAGE);
         let meta = u64::from(DATA_PAGE);
-        size_of::<Self>() as u64 + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
+        MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
     }
 }

@@ -1,0 +1,504 @@
+//! Which elements of an LRU map are free, and which has to go when none is: the kernel's
+//! approximation of "least recently used" (`bpf_lru_list.c`), step by step, so that the
+//! same keys stay.
+//!
+//! Elements in use stand on an **active** or an **inactive** list; being looked up by a
+//! program only sets an element's *reference bit*. When elements are wanted, the lists
+//! are rotated a little: referenced elements move to, or stay on, the active list and
+//! lose their bit, others move to, or stay on, the inactive one, from whose end
+//! unreferenced ones are evicted.
+//!
+//! With one set of lists for all CPUs (the common LRU), each CPU has a **local** list of
+//! free elements, which is refilled by many at a time, and one of **pending** ones: those
+//! that it has put to use since the last refill. So a map that is full may lose several
+//! keys at once, and a CPU that finds nothing takes from the others' local lists.
+//! With `BPF_F_NO_COMMON_LRU` each CPU has a set of lists and a share of the elements.
+//!
+//! Lock order: a CPU's local lists, then the common lists, then a bucket of the index. An
+//! element's links belong to the lock of the list that it is on, which its state names.
+
+use super::list::{Lists, Rings};
+use crate::segment::{Cells32, Layout, Segment};
+use crate::sync::{AtomicU32, Ordering};
+use crate::word_lock::WordGuard;
+
+/// Most elements of a refill (`LOCAL_FREE_TARGET`), and as many are looked at.
+const REFILL: u32 = 128;
+/// Elements that a CPU with its own lists evicts at a time (`PERCPU_FREE_TARGET`).
+const PERCPU_REFILL: u32 = 4;
+
+/// Which kind of list an element is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Kind {
+    Free,
+    Active,
+    Inactive,
+    LocalFree,
+    LocalPending,
+}
+
+/// Lists of a set, and of a CPU's local ones.
+const SET_LISTS: u32 = 3;
+const LOCAL_LISTS: u32 = 2;
+
+/// The lists of one map, in its segment. All methods may be called from any thread.
+#[derive(Debug)]
+pub(crate) struct Lru {
+    rings: Rings,
+    /// For each element, its [`Kind`] of list and above it its CPU.
+    states: Cells32,
+    /// For each element, whether it was referenced.
+    references: Cells32,
+    sets: Cells32,
+    locals: Cells32,
+    elements: u32,
+    cpus: u32,
+    sharing: Sharing,
+}
+
+/// Who shares the lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// All CPUs, with local lists.
+    Common,
+    /// Each CPU has its own (`BPF_F_NO_COMMON_LRU`).
+    Percpu,
+}
+
+/// Cells of a set: a cache line, of which the lock, the numbers of active and of inactive
+/// elements, where the next rotation of the inactive list begins, and how many elements
+/// were ever in use are used.
+const LINE: u32 = 16;
+const LOCK: usize = 0;
+const ACTIVE: usize = 1;
+const INACTIVE: usize = 2;
+const ROTATION: usize = 3;
+const USED: usize = 4;
+/// In a CPU's line: the lock, and from which CPU to steal next.
+const STEAL: usize = 1;
+
+impl Lru {
+    /// Plans lists of `elements` elements for `cpus` CPUs.
+    pub(crate) fn plan(layout: &mut Layout, elements: u32, cpus: u32, sharing: Sharing) -> Self {
+        let sets = if sharing == Sharing::Common { 1 } else { cpus };
+        Self {
+            rings: Rings::plan(layout, elements, sets * SET_LISTS + cpus * LOCAL_LISTS),
+            states: layout.cells32(u64::from(elements)),
+            references: layout.cells32(u64::from(elements)),
+            sets: layout.cells32(u64::from(sets * LINE)),
+            locals: layout.cells32(u64::from(cpus * LINE)),
+            elements,
+            cpus,
+            sharing,
+        }
+    }
+
+    /// Makes all elements of a new segment free. They are put on lists when they are first
+    /// wanted, so that an unused map takes no memory.
+    pub(crate) fn fill(&self, segment: &Segment) {
+        let lists = self.rings.open(segment);
+        let sets = self.sets();
+        (self.elements..self.elements + sets * SET_LISTS + self.cpus * LOCAL_LISTS)
+            .for_each(|head| lists.clear(head));
+        for set in 0..sets {
+            let start = self.set_head(set, Kind::Inactive);
+            self.set_cell(segment, set, ROTATION).store(start, Ordering::Relaxed);
+        }
+        for cpu in 0..self.cpus {
+            self.local_cell(segment, cpu, STEAL).store(cpu, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes an element for CPU `cpu`. When none is free, `evict` is asked to take
+    /// elements out of the index; it says no when the element is not there.
+    /// `None` when nothing can be had.
+    pub(crate) fn take(
+        &self,
+        segment: &Segment,
+        cpu: u32,
+        evict: &mut dyn FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        match self.sharing {
+            Sharing::Common => self.take_common(segment, cpu, evict),
+            Sharing::Percpu => self.take_percpu(segment, cpu, evict),
+        }
+    }
+
+    /// Gives an element back that is in no bucket (kernel `bpf_lru_push_free`).
+    pub(crate) fn give(&self, segment: &Segment, id: u32) {
+        let (kind, cpu) = parts(self.state(segment, id).load(Ordering::Relaxed));
+        if kind == Kind::LocalPending as u32 {
+            let _guard = self.lock_local(segment, cpu);
+            let lists = self.rings.open(segment);
+            // A refill may have moved it to the common lists meanwhile.
+            let now = self.state(segment, id).load(Ordering::Relaxed);
+            if parts(now).0 == Kind::LocalPending as u32 {
+                self.state(segment, id).store(state(Kind::LocalFree, cpu), Ordering::Relaxed);
+                self.unreference(segment, id);
+                lists.remove(id);
+                lists.push(self.local_head(cpu, Kind::LocalFree), id);
+                return;
+            }
+        }
+        let set = if self.sharing == Sharing::Common { 0 } else { cpu };
+        Set::lock(self, segment, set).move_to(id, Kind::Free);
+    }
+
+    /// Notes that a program looked the element up. It writes only when it has to.
+    #[inline]
+    pub(crate) fn reference(&self, segment: &Segment, id: u32) {
+        let cell = &segment.cells32(self.references)[id as usize];
+        if cell.load(Ordering::Relaxed) == 0 {
+            cell.store(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take_common(
+        &self,
+        segment: &Segment,
+        cpu: u32,
+        evict: &mut dyn FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        {
+            let _guard = self.lock_local(segment, cpu);
+            if self.rings.open(segment).first(self.local_head(cpu, Kind::LocalFree)).is_none() {
+                self.refill(segment, cpu, evict);
+            }
+            let lists = self.rings.open(segment);
+            if let Some(id) = lists.first(self.local_head(cpu, Kind::LocalFree)) {
+                lists.remove(id);
+                self.add_pending(segment, cpu, id);
+                return Some(id);
+            }
+        }
+        let id = self.steal(segment, cpu, evict)?;
+        let _guard = self.lock_local(segment, cpu);
+        self.add_pending(segment, cpu, id);
+        Some(id)
+    }
+
+    /// Fills a CPU's free list from the common one and by evicting; what was pending joins
+    /// the common lists (kernel `bpf_lru_list_pop_free_to_local`). The caller holds the
+    /// local lock.
+    fn refill(&self, segment: &Segment, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) {
+        let target = (self.elements / self.cpus / 2).clamp(1, REFILL);
+        let mut set = Set::lock(self, segment, 0);
+        let (lists, pending) = (set.lists, self.local_head(cpu, Kind::LocalPending));
+        while let Some(id) = lists.last(pending) {
+            set.adopt(id);
+        }
+        set.rotate();
+        let to = (self.local_head(cpu, Kind::LocalFree), state(Kind::LocalFree, cpu));
+        let mut got = 0;
+        while got < target
+            && let Some(id) = set.first_free()
+        {
+            set.release(id, to);
+            got += 1;
+        }
+        if got < target {
+            set.shrink(target - got, to, evict);
+        }
+    }
+
+    /// Puts an element that is on no list on a CPU's pending list.
+    fn add_pending(&self, segment: &Segment, cpu: u32, id: u32) {
+        self.state(segment, id).store(state(Kind::LocalPending, cpu), Ordering::Relaxed);
+        self.unreference(segment, id);
+        self.rings.open(segment).push(self.local_head(cpu, Kind::LocalPending), id);
+    }
+
+    /// Takes an element from some CPU's local lists, each in turn.
+    fn steal(
+        &self,
+        segment: &Segment,
+        cpu: u32,
+        evict: &mut dyn FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let next = self.local_cell(segment, cpu, STEAL);
+        let first = next.load(Ordering::Relaxed);
+        let mut victim = first;
+        loop {
+            let stolen = self.steal_from(segment, victim, evict);
+            victim = (victim + 1) % self.cpus;
+            if stolen.is_some() || victim == first {
+                next.store(victim, Ordering::Relaxed);
+                return stolen;
+            }
+        }
+    }
+
+    /// A free element, or the oldest pending one, unreferenced if there is such.
+    fn steal_from(
+        &self,
+        segment: &Segment,
+        cpu: u32,
+        evict: &mut dyn FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let _guard = self.lock_local(segment, cpu);
+        let lists = self.rings.open(segment);
+        let head = self.local_head(cpu, Kind::LocalPending);
+        let oldest_first = || {
+            let prev = move |&id: &u32| Some(lists.prev(id)).filter(|&id| id != head);
+            std::iter::successors(lists.last(head), prev)
+        };
+        let free = lists.first(self.local_head(cpu, Kind::LocalFree));
+        let id = free
+            .or_else(|| oldest_first().find(|&id| !self.is_referenced(segment, id) && evict(id)))
+            .or_else(|| oldest_first().find(|&id| evict(id)))?;
+        lists.remove(id);
+        Some(id)
+    }
+
+    fn take_percpu(
+        &self,
+        segment: &Segment,
+        cpu: u32,
+        evict: &mut dyn FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let mut set = Set::lock(self, segment, cpu);
+        set.rotate();
+        if set.first_free().is_none() {
+            set.shrink(PERCPU_REFILL, (set.head(Kind::Free), state(Kind::Free, cpu)), evict);
+        }
+        let id = set.first_free()?;
+        self.unreference(segment, id);
+        set.move_to(id, Kind::Inactive);
+        Some(id)
+    }
+
+    fn sets(&self) -> u32 {
+        if self.sharing == Sharing::Common { 1 } else { self.cpus }
+    }
+
+    fn is_referenced(&self, segment: &Segment, id: u32) -> bool {
+        segment.cells32(self.references)[id as usize].load(Ordering::Relaxed) != 0
+    }
+
+    fn unreference(&self, segment: &Segment, id: u32) {
+        segment.cells32(self.references)[id as usize].store(0, Ordering::Relaxed);
+    }
+
+    fn state<'s>(&self, segment: &'s Segment, id: u32) -> &'s AtomicU32 {
+        &segment.cells32(self.states)[id as usize]
+    }
+
+    fn set_cell<'s>(&self, segment: &'s Segment, set: u32, cell: usize) -> &'s AtomicU32 {
+        &segment.cells32(self.sets)[(set * LINE) as usize + cell]
+    }
+
+    fn local_cell<'s>(&self, segment: &'s Segment, cpu: u32, cell: usize) -> &'s AtomicU32 {
+        &segment.cells32(self.locals)[(cpu * LINE) as usize + cell]
+    }
+
+    fn lock_local<'s>(&self, segment: &'s Segment, cpu: u32) -> WordGuard<'s> {
+        WordGuard::take(self.local_cell(segment, cpu, LOCK))
+    }
+
+    fn set_head(&self, set: u32, kind: Kind) -> u32 {
+        self.elements + self.cpus * LOCAL_LISTS + set * SET_LISTS + kind as u32
+    }
+
+    fn local_head(&self, cpu: u32, kind: Kind) -> u32 {
+        self.elements + cpu * LOCAL_LISTS + (kind as u32 - Kind::LocalFree as u32)
+    }
+}
+
+/// A locked set of lists.
+struct Set<'s> {
+    lru: &'s Lru,
+    segment: &'s Segment,
+    lists: Lists<'s>,
+    number: u32,
+    _guard: WordGuard<'s>,
+}
+
+impl<'s> Set<'s> {
+    fn lock(lru: &'s Lru, segment: &'s Segment, number: u32) -> Self {
+        let guard = WordGuard::take(lru.set_cell(segment, number, LOCK));
+        Self { lru, segment, lists: lru.rings.open(segment), number, _guard: guard }
+    }
+
+    fn head(&self, kind: Kind) -> u32 {
+        self.lru.set_head(self.number, kind)
+    }
+
+    /// The first free element, which may be one that never was in use.
+    fn first_free(&mut self) -> Option<u32> {
+        let head = self.head(Kind::Free);
+        if let Some(id) = self.lists.first(head) {
+            return Some(id);
+        }
+        let share = self.lru.elements / self.lru.sets();
+        let used = self.count(USED).load(Ordering::Relaxed);
+        if used >= share {
+            return None;
+        }
+        self.count(USED).store(used + 1, Ordering::Relaxed);
+        let id = self.number * share + used;
+        self.lru.state(self.segment, id).store(state(Kind::Free, self.number), Ordering::Relaxed);
+        self.lists.push(head, id);
+        Some(id)
+    }
+
+    /// How many elements are looked at in one go.
+    fn scans(&self) -> u32 {
+        if self.lru.sharing == Sharing::Common { REFILL } else { PERCPU_REFILL }
+    }
+
+    fn count(&self, cell: usize) -> &AtomicU32 {
+        self.lru.set_cell(self.segment, self.number, cell)
+    }
+
+    fn add(&self, kind: u32, change: i32) {
+        let cell = match kind {
+            kind if kind == Kind::Active as u32 => ACTIVE,
+            kind if kind == Kind::Inactive as u32 => INACTIVE,
+            _ => return,
+        };
+        let count = self.count(cell).load(Ordering::Relaxed).wrapping_add_signed(change);
+        self.count(cell).store(count, Ordering::Relaxed);
+    }
+
+    /// An element leaves its place: a rotation that would have begun there begins at the
+    /// one before.
+    fn leave(&mut self, id: u32) {
+        let rotation = self.count(ROTATION);
+        if rotation.load(Ordering::Relaxed) == id {
+            rotation.store(self.lists.prev(id), Ordering::Relaxed);
+        }
+        self.lists.remove(id);
+    }
+
+    /// Moves an element of this set to the head of one of its lists; it loses its
+    /// reference (kernel `__bpf_lru_node_move`).
+    fn move_to(&mut self, id: u32, kind: Kind) {
+        let (from, cpu) = parts(self.lru.state(self.segment, id).load(Ordering::Relaxed));
+        self.add(from, -1);
+        self.add(kind as u32, 1);
+        self.lru.state(self.segment, id).store(state(kind, cpu), Ordering::Relaxed);
+        self.lru.unreference(self.segment, id);
+        self.leave(id);
+        self.lists.push(self.head(kind), id);
+    }
+
+    /// Takes a pending element in from a local list (kernel `__local_list_flush`).
+    fn adopt(&mut self, id: u32) {
+        let referenced = self.lru.is_referenced(self.segment, id);
+        let kind = if referenced { Kind::Active } else { Kind::Inactive };
+        let cpu = parts(self.lru.state(self.segment, id).load(Ordering::Relaxed)).1;
+        self.add(kind as u32, 1);
+        self.lru.state(self.segment, id).store(state(kind, cpu), Ordering::Relaxed);
+        self.lru.unreference(self.segment, id);
+        self.lists.remove(id);
+        self.lists.push(self.head(kind), id);
+    }
+
+    /// Moves a free or evicted element of this set to a list of free ones, given as its
+    /// head and the state that goes with it (kernel `__bpf_lru_node_move_to_free`).
+    fn release(&mut self, id: u32, (head, state): (u32, u32)) {
+        self.add(parts(self.lru.state(self.segment, id).load(Ordering::Relaxed)).0, -1);
+        self.lru.state(self.segment, id).store(state, Ordering::Relaxed);
+        self.leave(id);
+        self.lists.push(head, id);
+    }
+
+    /// Lets elements change lists: active ones when they are the majority, inactive ones
+    /// always (kernel `__bpf_lru_list_rotate`).
+    fn rotate(&mut self) {
+        let count = |cell| self.count(cell).load(Ordering::Relaxed);
+        if count(INACTIVE) < count(ACTIVE) {
+            self.rotate_active();
+        }
+        self.rotate_inactive();
+    }
+
+    /// From the end of the active list: referenced elements go back to its head, others
+    /// to the inactive list.
+    fn rotate_active(&mut self) {
+        let head = self.head(Kind::Active);
+        let Some(first) = self.lists.first(head) else { return };
+        for _ in 0..self.scans() {
+            let Some(id) = self.lists.last(head) else { return };
+            let referenced = self.lru.is_referenced(self.segment, id);
+            self.move_to(id, if referenced { Kind::Active } else { Kind::Inactive });
+            if id == first {
+                return;
+            }
+        }
+    }
+
+    /// From where the last rotation ended, towards the head and around: referenced
+    /// elements become active, others stay where they are.
+    fn rotate_inactive(&mut self) {
+        let head = self.head(Kind::Inactive);
+        if self.lists.first(head).is_none() {
+            return;
+        }
+        let mut at = self.count(ROTATION).load(Ordering::Relaxed);
+        let mut last = self.lists.next(at);
+        if last == head {
+            last = self.lists.next(last);
+        }
+        let (mut scanned, mut next) = (0, head);
+        while scanned < self.scans() {
+            if at == head {
+                at = self.lists.prev(at);
+                continue;
+            }
+            next = self.lists.prev(at);
+            if self.lru.is_referenced(self.segment, at) {
+                self.move_to(at, Kind::Active);
+            }
+            if at == last {
+                break;
+            }
+            at = next;
+            scanned += 1;
+        }
+        self.count(ROTATION).store(next, Ordering::Relaxed);
+    }
+
+    /// Evicts up to `wanted` elements from the end of the inactive list, and if there are
+    /// none to be had, one of any (kernel `__bpf_lru_list_shrink`).
+    fn shrink(&mut self, wanted: u32, to: (u32, u32), evict: &mut dyn FnMut(u32) -> bool) {
+        let head = self.head(Kind::Inactive);
+        let (mut got, mut at) = (0, self.lists.prev(head));
+        for _ in 0..self.scans() {
+            if at == head || got == wanted {
+                break;
+            }
+            let (id, before) = (at, self.lists.prev(at));
+            if self.lru.is_referenced(self.segment, id) {
+                self.move_to(id, Kind::Active);
+            } else if evict(id) {
+                self.release(id, to);
+                got += 1;
+            }
+            at = before;
+        }
+        if got > 0 {
+            return;
+        }
+        let inactive = self.lists.first(head).is_some();
+        let head = if inactive { head } else { self.head(Kind::Active) };
+        let mut at = self.lists.prev(head);
+        while at != head {
+            if evict(at) {
+                self.release(at, to);
+                return;
+            }
+            at = self.lists.prev(at);
+        }
+    }
+}
+
+/// An element's state: the kind of its list, and its CPU.
+fn state(kind: Kind, cpu: u32) -> u32 {
+    kind as u32 | cpu << 8
+}
+
+fn parts(state: u32) -> (u32, u32) {
+    (state & 0xff, state >> 8)
+}
