@@ -350,9 +350,13 @@ impl Layout {
             .map(|(start, end)| Piece { offset: start, size: end - start })
     }
 
+    #[inline]
     fn write(&self, to: GuestSlice<'_>, value: Source<'_>) {
         if self.special.is_empty() {
-            value.copy_to(0, to);
+            match value {
+                Source::Host(bytes) => to.write(bytes),
+                Source::Guest(slice) => to.copy_from(slice),
+            }
             return;
         }
         for piece in self.pieces() {

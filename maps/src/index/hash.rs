@@ -1,5 +1,7 @@
 //! The hash of keys, and keys as words.
 
+use crate::sync::{AtomicU64, Ordering};
+
 /// The most words of a key that is kept on the stack.
 const SHORT: usize = 2;
 
@@ -14,7 +16,7 @@ pub(crate) struct Key<'k> {
 
 impl<'k> Key<'k> {
     /// A key of any length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(bytes: &'k [u8]) -> Self {
         let mut short = [0; SHORT];
         let hash = match bytes.len() {
@@ -49,14 +51,40 @@ impl<'k> Key<'k> {
 
     /// The key's words.
     #[inline]
-    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+    fn words(&self) -> impl Iterator<Item = u64> {
         self.bytes.chunks(8).map(word)
     }
 
-    /// The first two words; a short key has no others, and zeros for those it lacks.
-    #[inline]
-    pub(crate) fn short(&self) -> &[u64; SHORT] {
-        &self.short
+    /// Whether the cells behind the first one hold the key.
+    #[inline(always)]
+    pub(crate) fn stands_in(&self, record: &[AtomicU64]) -> bool {
+        // Without a loop for the usual sizes.
+        let same = |at: usize| record[1 + at].load(Ordering::Relaxed) == self.short[at];
+        match record.len() {
+            2 => same(0),
+            3 => same(0) && same(1),
+            _ => {
+                let mut cells = record[1..].iter().map(|cell| cell.load(Ordering::Relaxed));
+                self.words().all(|word| cells.next() == Some(word))
+            }
+        }
+    }
+
+    /// Writes the key to the cells behind the first one.
+    #[inline(always)]
+    pub(crate) fn write_to(&self, record: &[AtomicU64]) {
+        match record.len() {
+            2 => record[1].store(self.short[0], Ordering::Relaxed),
+            3 => {
+                record[1].store(self.short[0], Ordering::Relaxed);
+                record[2].store(self.short[1], Ordering::Relaxed);
+            }
+            _ => {
+                for (cell, word) in record[1..].iter().zip(self.words()) {
+                    cell.store(word, Ordering::Relaxed);
+                }
+            }
+        }
     }
 }
 
@@ -105,8 +133,12 @@ mod tests {
         for len in 1..=40 {
             let key = Key::new(&bytes[..len]);
             assert_eq!(key.hash(), hash_of_words(len, key.words()), "{len} bytes");
-            let first: Vec<u64> = key.words().take(2).collect();
-            assert_eq!(&key.short()[..first.len()], first, "{len} bytes");
+            let record: Vec<AtomicU64> = (0..=len.div_ceil(8)).map(|_| AtomicU64::new(9)).collect();
+            assert!(!key.stands_in(&record), "{len} bytes");
+            key.write_to(&record);
+            assert!(key.stands_in(&record), "{len} bytes");
+            let stored: Vec<u64> = record.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+            assert_eq!(stored[1..], key.words().collect::<Vec<_>>(), "{len} bytes");
         }
     }
 

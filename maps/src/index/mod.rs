@@ -14,8 +14,8 @@ mod model;
 
 #[cfg(not(loom))]
 pub(crate) use self::{
-    chain::Found,
+    chain::{Found, Index},
     hash::Key,
     lru::Sharing,
-    table::{Index, LruTable, Table},
+    table::{LruTable, Table},
 };

@@ -1,7 +1,7 @@
 //! Which element ids are free.
 
-use crate::segment::{Cells32, Cells64, Layout, Segment};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause, shard};
+use crate::segment::{Cells32, Cells64, Parts};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause, thread_number};
 
 /// The free ids of a map, in its segment. All methods may be called from any thread.
 ///
@@ -22,6 +22,8 @@ pub(crate) struct Pool {
     spares: Cells32,
     shards: usize,
     spare_count: usize,
+    /// Spares from the first on that belong to the thread with the same number.
+    owned: usize,
     capacity: u32,
 }
 
@@ -29,40 +31,51 @@ pub(crate) struct Pool {
 const LINE64: usize = 8;
 const LINE32: usize = 16;
 
+/// So many ids that were never used go to a thread at a time.
+const BLOCK: u32 = 16;
+
 /// More stacks help nobody.
 const MOST_SHARDS: u32 = 8;
 
 impl Pool {
-    /// Plans a pool of the ids `0..capacity` and `spares` more, for about `threads`
-    /// threads.
-    pub(crate) fn plan(layout: &mut Layout, capacity: u32, spares: u32, threads: u32) -> Self {
-        let shards = threads.clamp(1, MOST_SHARDS) as usize;
+    /// A pool of the ids `0..capacity` and `spares` more, for about `threads` threads. Some
+    /// of the first threads of a process have spares of their own, unless other processes
+    /// use the pool too.
+    pub(crate) fn new(
+        parts: &mut Parts<'_>,
+        capacity: u32,
+        spares: u32,
+        threads: u32,
+        is_shared: bool,
+    ) -> Self {
+        let shards = threads.clamp(1, MOST_SHARDS).next_power_of_two() as usize;
         let spare_count = spares as usize;
         Self {
-            tops: layout.cells64(((shards + 1) * LINE64) as u64),
-            links: layout.cells32(u64::from(capacity) + u64::from(spares)),
-            spares: layout.cells32((spare_count * LINE32) as u64),
+            tops: parts.cells64(((shards + 1) * LINE64) as u64),
+            links: parts.cells32(u64::from(capacity) + u64::from(spares)),
+            spares: parts.cells32((spare_count * LINE32) as u64),
             shards,
             spare_count,
+            owned: if is_shared { 0 } else { spare_count / 2 },
             capacity,
         }
     }
 
-    /// Makes all ids of a new segment free.
-    pub(crate) fn fill(&self, segment: &Segment) {
+    /// Makes all ids free, in new cells.
+    pub(crate) fn fill(&self) {
         for (slot, id) in (self.capacity..).take(self.spare_count).enumerate() {
-            self.spare(segment, slot).store(id + 1, Ordering::Relaxed);
+            self.spare(slot).store(id + 1, Ordering::Relaxed);
         }
     }
 
     /// Takes a free id; `None` when all are taken.
     #[inline]
-    pub(crate) fn take(&self, segment: &Segment) -> Option<u32> {
-        let own = shard() % self.shards;
+    pub(crate) fn take(&self) -> Option<u32> {
+        let own = thread_number() & (self.shards - 1);
         let taken = self
-            .pop(segment, own)
-            .or_else(|| self.take_unused(segment))
-            .or_else(|| (1..self.shards).find_map(|n| self.pop(segment, (own + n) % self.shards)));
+            .pop(own)
+            .or_else(|| self.take_unused(own))
+            .or_else(|| (1..self.shards).find_map(|n| self.pop((own + n) & (self.shards - 1))));
         // Whatever the new owner writes comes after the old one's last word.
         fence(Ordering::Release);
         taken
@@ -70,13 +83,18 @@ impl Pool {
 
     /// Gives an id back.
     #[inline]
-    pub(crate) fn give(&self, segment: &Segment, id: u32) {
-        let top = self.top(segment, shard() % self.shards);
-        let links = segment.cells32(self.links);
+    pub(crate) fn give(&self, id: u32) {
+        self.push(thread_number() & (self.shards - 1), id, id);
+    }
+
+    /// Puts ids that are linked from `first` to `last` on a stack.
+    #[inline]
+    fn push(&self, stack: usize, first: u32, last: u32) {
+        let top = self.top(stack);
         let mut old = top.load(Ordering::Relaxed);
         loop {
-            links[id as usize].store(low(old), Ordering::Relaxed);
-            let new = changed(old) | u64::from(id + 1);
+            self.links[last as usize].store(low(old), Ordering::Relaxed);
+            let new = changed(old) | u64::from(first + 1);
             match top.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => old = now,
@@ -86,10 +104,20 @@ impl Pool {
 
     /// Takes a spare; waits while more threads replace than there are spares.
     #[inline]
-    pub(crate) fn take_spare(&self, segment: &Segment) -> Spare {
-        let mut slot = shard() % self.spare_count;
+    pub(crate) fn take_spare(&self) -> Spare {
+        let own = thread_number();
+        if own < self.owned {
+            // Nobody else touches this slot: no atomic exchange is needed.
+            let held = self.spare(own);
+            if let Some(id) = held.load(Ordering::Relaxed).checked_sub(1) {
+                held.store(0, Ordering::Relaxed);
+                fence(Ordering::Release);
+                return Spare { id, slot: own };
+            }
+        }
+        let mut slot = self.owned;
         for tries in 0.. {
-            let held = self.spare(segment, slot);
+            let held = self.spare(slot);
             if held.load(Ordering::Relaxed) != 0 {
                 let id = held.swap(0, Ordering::Acquire);
                 if let Some(id) = id.checked_sub(1) {
@@ -97,7 +125,7 @@ impl Pool {
                     return Spare { id, slot };
                 }
             }
-            slot = (slot + 1) % self.spare_count;
+            slot = if slot + 1 < self.spare_count { slot + 1 } else { self.owned };
             pause(tries);
         }
         unreachable!("a loop without an end")
@@ -107,16 +135,15 @@ impl Pool {
     ///
     /// Which ids are spares does not matter, only how many.
     #[inline]
-    pub(crate) fn put_spare(&self, segment: &Segment, spare: Spare, id: u32) {
-        self.spare(segment, spare.slot).store(id + 1, Ordering::Release);
+    pub(crate) fn put_spare(&self, spare: Spare, id: u32) {
+        self.spare(spare.slot).store(id + 1, Ordering::Release);
     }
 
-    fn pop(&self, segment: &Segment, stack: usize) -> Option<u32> {
-        let top = self.top(segment, stack);
-        let links = segment.cells32(self.links);
+    fn pop(&self, stack: usize) -> Option<u32> {
+        let top = self.top(stack);
         let mut old = top.load(Ordering::Acquire);
         while let Some(id) = low(old).checked_sub(1) {
-            let below = links[id as usize].load(Ordering::Relaxed);
+            let below = self.links[id as usize].load(Ordering::Relaxed);
             let new = changed(old) | u64::from(below);
             match top.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(id),
@@ -126,27 +153,40 @@ impl Pool {
         None
     }
 
-    fn take_unused(&self, segment: &Segment) -> Option<u32> {
-        let unused = self.top(segment, self.shards);
+    /// Takes ids that were never used: one for the caller, more for the stack of its thread,
+    /// so that neighbours in memory belong to one thread.
+    fn take_unused(&self, stack: usize) -> Option<u32> {
+        let unused = self.top(self.shards);
         let mut next = unused.load(Ordering::Relaxed);
-        while next < u64::from(self.capacity) {
-            match unused.compare_exchange_weak(next, next + 1, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return Some(low(next)),
+        let (first, end) = loop {
+            let first = u32::try_from(next).expect("at most the capacity");
+            let end = self.capacity.min(first.saturating_add(BLOCK) / BLOCK * BLOCK);
+            if first >= self.capacity {
+                return None;
+            }
+            let order = Ordering::Relaxed;
+            match unused.compare_exchange_weak(next, u64::from(end), order, order) {
+                Ok(_) => break (first, end),
                 Err(now) => next = now,
             }
+        };
+        for id in first + 1..end - 1 {
+            self.links[id as usize].store(id + 2, Ordering::Relaxed);
         }
-        None
+        if first + 1 < end {
+            self.push(stack, first + 1, end - 1);
+        }
+        Some(first)
     }
 
     /// A stack's top: an id + 1, 0 when it is empty; above it a count of changes, so that
     /// a top that went and came back is not taken for the old one.
-    fn top<'s>(&self, segment: &'s Segment, stack: usize) -> &'s AtomicU64 {
-        &segment.cells64(self.tops)[stack * LINE64]
+    fn top(&self, stack: usize) -> &AtomicU64 {
+        &self.tops[stack * LINE64]
     }
 
-    fn spare<'s>(&self, segment: &'s Segment, slot: usize) -> &'s AtomicU32 {
-        &segment.cells32(self.spares)[slot * LINE32]
+    fn spare(&self, slot: usize) -> &AtomicU32 {
+        &self.spares[slot * LINE32]
     }
 }
 
@@ -170,44 +210,46 @@ fn changed(top: u64) -> u64 {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::home::Home;
+    use crate::segment::build;
 
-    fn pool(capacity: u32, spares: u32) -> (Pool, Segment) {
-        let mut layout = Layout::default();
-        let pool = Pool::plan(&mut layout, capacity, spares, 4);
-        let segment = Segment::new(&layout, "t", None).expect("small");
-        pool.fill(&segment);
-        (pool, segment)
+    fn pool(capacity: u32, spares: u32) -> Pool {
+        let pool =
+            build(&Home::private(), "t", |parts| Pool::new(parts, capacity, spares, 4, true));
+        let pool = pool.expect("small");
+        pool.fill();
+        pool
     }
 
     #[test]
     fn every_id_is_taken_once_and_freed_ids_come_first() {
-        let (pool, segment) = pool(3, 1);
-        let all: Vec<u32> = (0..3).filter_map(|_| pool.take(&segment)).collect();
+        let pool = pool(3, 1);
+        let all: Vec<u32> = (0..3).filter_map(|_| pool.take()).collect();
         assert_eq!(all, [0, 1, 2]);
-        assert_eq!(pool.take(&segment), None);
-        pool.give(&segment, 2);
-        pool.give(&segment, 1);
-        assert_eq!(pool.take(&segment), Some(1));
-        assert_eq!(pool.take(&segment), Some(2));
-        assert_eq!(pool.take(&segment), None);
+        assert_eq!(pool.take(), None);
+        pool.give(2);
+        pool.give(1);
+        assert_eq!(pool.take(), Some(1));
+        assert_eq!(pool.take(), Some(2));
+        assert_eq!(pool.take(), None);
     }
 
     #[test]
     fn a_replaced_id_is_the_next_spare() {
-        let (pool, segment) = pool(3, 1);
-        let spare = pool.take_spare(&segment);
+        let pool = pool(3, 1);
+        let spare = pool.take_spare();
         assert_eq!(spare.id, 3);
-        pool.put_spare(&segment, spare, 0);
-        assert_eq!(pool.take_spare(&segment).id, 0);
+        pool.put_spare(spare, 0);
+        assert_eq!(pool.take_spare().id, 0);
     }
 
     #[test]
     fn threads_never_share_an_id_and_none_is_lost() {
-        let (pool, segment) = pool(8, 2);
+        let pool = pool(8, 2);
         let owners: Vec<AtomicU32> = (0..10).map(|_| AtomicU32::new(0)).collect();
         std::thread::scope(|scope| {
             for thread in 1..=4 {
-                let (owners, pool, segment) = (&owners, &pool, &segment);
+                let (owners, pool) = (&owners, &pool);
                 let own = move |id: u32| {
                     let before = owners[id as usize].swap(thread, Ordering::Relaxed);
                     assert_eq!(before, 0, "id {id} has two owners");
@@ -215,19 +257,19 @@ mod tests {
                 };
                 scope.spawn(move || {
                     for _ in 0..20_000 {
-                        let spare = pool.take_spare(segment);
+                        let spare = pool.take_spare();
                         own(spare.id);
                         let id = spare.id;
-                        pool.put_spare(segment, spare, id);
-                        if let Some(id) = pool.take(segment) {
+                        pool.put_spare(spare, id);
+                        if let Some(id) = pool.take() {
                             own(id);
-                            pool.give(segment, id);
+                            pool.give(id);
                         }
                     }
                 });
             }
         });
-        let rest = std::iter::from_fn(|| pool.take(&segment)).count();
+        let rest = std::iter::from_fn(|| pool.take()).count();
         assert_eq!(rest, 8, "no id was lost");
     }
 }
