@@ -4,102 +4,69 @@
 //! What is built on cells asks a [`Parts`] for them in its constructor. The constructor is
 //! called twice: once to measure how much is asked for, then to hand it out.
 
-#[cfg(not(loom))]
-pub(crate) use real::{Cells32, Cells64, Parts, build};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
-#[cfg(loom)]
-pub(crate) use model::{Cells32, Cells64, Parts};
+use skep_memory::{Cells, HostSegment};
 
-#[cfg(not(loom))]
-mod real {
-    use std::sync::atomic::{AtomicU32, AtomicU64};
+use crate::Errno;
+use crate::home::Home;
 
-    use skep_memory::{Cells, HostSegment};
+/// Cells of 32 bits.
+pub(crate) type Cells32 = Cells<AtomicU32>;
+/// Cells of 64 bits.
+pub(crate) type Cells64 = Cells<AtomicU64>;
 
-    use crate::Errno;
-    use crate::home::Home;
+/// Parts begin at a cache line of their own.
+const LINE: u64 = 64;
 
-    /// Cells of 32 bits.
-    pub(crate) type Cells32 = Cells<AtomicU32>;
-    /// Cells of 64 bits.
-    pub(crate) type Cells64 = Cells<AtomicU64>;
+/// Hands out the parts of a segment.
+#[derive(Debug)]
+pub(crate) struct Parts<'s> {
+    segment: &'s HostSegment,
+    /// Whether parts are only measured; their cells are then none.
+    measures: bool,
+    end: u64,
+}
 
-    /// Parts begin at a cache line of their own.
-    const LINE: u64 = 64;
-
-    /// Hands out the parts of a segment.
-    #[derive(Debug)]
-    pub(crate) struct Parts<'s> {
-        segment: &'s HostSegment,
-        /// Whether parts are only measured; their cells are then none.
-        measures: bool,
-        end: u64,
+impl Parts<'_> {
+    /// `count` cells of 32 bits, zero in a new segment.
+    pub(crate) fn cells32(&mut self, count: u64) -> Cells32 {
+        let (at, count) = self.part(count, 4);
+        self.segment.cells32(at, count)
     }
 
-    impl Parts<'_> {
-        /// `count` cells of 32 bits, zero in a new segment.
-        pub(crate) fn cells32(&mut self, count: u64) -> Cells32 {
-            let (at, count) = self.part(count, 4);
-            self.segment.cells32(at, count)
-        }
-
-        /// `count` cells of 64 bits, zero in a new segment.
-        pub(crate) fn cells64(&mut self, count: u64) -> Cells64 {
-            let (at, count) = self.part(count, 8);
-            self.segment.cells64(at, count)
-        }
-
-        fn part(&mut self, count: u64, size: u64) -> (usize, usize) {
-            let start = self.end.checked_next_multiple_of(LINE).unwrap_or(u64::MAX);
-            self.end = start.saturating_add(count.saturating_mul(size));
-            if self.measures {
-                return (0, 0);
-            }
-            let fits = "what was measured fits the host";
-            (usize::try_from(start).expect(fits), usize::try_from(count).expect(fits))
-        }
+    /// `count` cells of 64 bits, zero in a new segment.
+    pub(crate) fn cells64(&mut self, count: u64) -> Cells64 {
+        let (at, count) = self.part(count, 8);
+        self.segment.cells64(at, count)
     }
 
-    /// Builds something in a segment of its own; `name` is the map's. `make` must ask for
-    /// the same parts each time and leave the cells as they are.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` when the host gives no room.
-    pub(crate) fn build<T>(
-        home: &Home,
-        name: &str,
-        make: impl Fn(&mut Parts<'_>) -> T,
-    ) -> Result<T, Errno> {
-        let what = format!("the index of map `{name}`");
-        let none = HostSegment::anonymous(0, &what).map_err(|_| Errno::ENOMEM)?;
-        let mut measuring = Parts { segment: &none, measures: true, end: 0 };
-        drop(make(&mut measuring));
-        let segment = home.segment(measuring.end, &what)?;
-        Ok(make(&mut Parts { segment: &segment, measures: false, end: 0 }))
+    fn part(&mut self, count: u64, size: u64) -> (usize, usize) {
+        let start = self.end.checked_next_multiple_of(LINE).unwrap_or(u64::MAX);
+        self.end = start.saturating_add(count.saturating_mul(size));
+        if self.measures {
+            return (0, 0);
+        }
+        let fits = "what was measured fits the host";
+        (usize::try_from(start).expect(fits), usize::try_from(count).expect(fits))
     }
 }
 
-#[cfg(loom)]
-mod model {
-    use crate::sync::{AtomicU32, AtomicU64};
-
-    /// Cells of 32 bits that loom watches.
-    pub(crate) type Cells32 = Box<[AtomicU32]>;
-    /// Cells of 64 bits that loom watches.
-    pub(crate) type Cells64 = Box<[AtomicU64]>;
-
-    /// Makes cells.
-    #[derive(Debug)]
-    pub(crate) struct Parts;
-
-    impl Parts {
-        pub(crate) fn cells32(&mut self, count: u64) -> Cells32 {
-            (0..count).map(|_| AtomicU32::new(0)).collect()
-        }
-
-        pub(crate) fn cells64(&mut self, count: u64) -> Cells64 {
-            (0..count).map(|_| AtomicU64::new(0)).collect()
-        }
-    }
+/// Builds something in a segment of its own; `name` is the map's. `make` must ask for
+/// the same parts each time and leave the cells as they are.
+///
+/// # Errors
+///
+/// `ENOMEM` when the host gives no room.
+pub(crate) fn build<T>(
+    home: &Home,
+    name: &str,
+    make: impl Fn(&mut Parts<'_>) -> T,
+) -> Result<T, Errno> {
+    let what = format!("the index of map `{name}`");
+    let none = HostSegment::anonymous(0, &what).map_err(|_| Errno::ENOMEM)?;
+    let mut measuring = Parts { segment: &none, measures: true, end: 0 };
+    drop(make(&mut measuring));
+    let segment = home.segment(measuring.end, &what)?;
+    Ok(make(&mut Parts { segment: &segment, measures: false, end: 0 }))
 }

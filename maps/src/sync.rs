@@ -1,18 +1,13 @@
 //! The atomics of the lock-free parts, and how their threads wait.
 //!
-//! They are std's; with `--cfg loom` they are loom's, and the very same source files are
-//! model-checked: every interleaving of small programs, under the memory model's weak
-//! orders (`cargo xtask loom`).
+//! `maps/model` compiles the same source files with loom's atomics in place of these, and
+//! checks every interleaving of small programs, under the memory model's weak orders.
 
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Lets some time pass in a loop that waits for another thread; `tries` counts the
 /// loop's rounds. Other threads get the processor now and then, since the one that is
 /// waited for may need it.
-#[cfg(not(loom))]
 #[inline]
 pub(crate) fn pause(tries: u32) {
     if tries % 64 == 63 {
@@ -22,15 +17,8 @@ pub(crate) fn pause(tries: u32) {
     }
 }
 
-/// See above; loom wants to know of every round.
-#[cfg(loom)]
-pub(crate) fn pause(_tries: u32) {
-    loom::thread::yield_now();
-}
-
 /// A number that no other thread of this process has at the same time: the smallest one
 /// that was free when the thread first asked.
-#[cfg(not(loom))]
 #[inline]
 pub(crate) fn thread_number() -> usize {
     use std::cell::Cell;
@@ -71,10 +59,4 @@ pub(crate) fn thread_number() -> usize {
         usize::MAX => first_time(),
         own => own,
     }
-}
-
-/// See above; in a model all threads are in each other's way.
-#[cfg(loom)]
-pub(crate) fn thread_number() -> usize {
-    0
 }

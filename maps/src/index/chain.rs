@@ -7,15 +7,15 @@
 //! different after each change of one of its buckets.
 //!
 //! Elements are recycled at once, so a reader may stand on one that moves to another
-//! place or another chain. Two checks keep it from going wrong:
+//! place or another chain. It may have been led astray, past its key, or to an element
+//! that is filled for its key and not in the chain yet. So what it found, or that it found
+//! nothing, counts only if the stripe's count is what it was before the walk; otherwise it
+//! walks again. While a writer holds the stripe the count stands still too, and that is
+//! right: one change at a time becomes visible by one store, and cannot hide an element
+//! that stays (a replacement takes the old one's place, see `bucket.rs`).
 //!
-//! * A hit counts if the element's generation was the same even number before and after
-//!   the key was compared (a sequence lock): then the element had that key.
-//! * A miss counts if the stripe's count is what it was before the walk. If it is not,
-//!   the reader may have been led past its key, or astray, and walks again. While a
-//!   writer holds the stripe the count stands still too, and that is right: one change at
-//!   a time cannot hide an element that stays (a replacement takes the old one's place
-//!   by one store, see `bucket.rs`).
+//! What is read from an element after the walk, its value, is its own if the generation
+//! still is the one that was found (a sequence lock).
 //!
 //! Everything is addressed by ids and offsets in one host segment, so that it may lie in
 //! a file shared by several processes.
@@ -49,9 +49,6 @@ pub(crate) struct Found {
     /// The element's generation while it had the key.
     pub(crate) generation: u32,
 }
-
-/// The most elements: ids + 1 have 32 bits.
-pub(crate) const MOST_ELEMENTS: u32 = u32::MAX - 1;
 
 /// The most stripes: threads seldom meet on one, and all of them fit into a small cache.
 const MOST_STRIPES: u64 = 256;
@@ -140,7 +137,8 @@ impl Index {
                     fence(Ordering::Acquire);
                     let generation = high(first);
                     let after = high(record[0].load(Ordering::Relaxed));
-                    if generation == after && generation % 2 == 0 {
+                    let unchanged = stripe.load(Ordering::Relaxed) == start;
+                    if unchanged && generation == after && generation.is_multiple_of(2) {
                         return Some(Found { id, generation });
                     }
                     pause(tries);
@@ -149,7 +147,7 @@ impl Index {
                 }
                 link = low(first);
                 steps += 1;
-                if steps % LOOK_UP == 0 && stripe.load(Ordering::Relaxed) != start {
+                if steps.is_multiple_of(LOOK_UP) && stripe.load(Ordering::Relaxed) != start {
                     continue 'again;
                 }
             }

@@ -51,7 +51,7 @@ impl<'k> Key<'k> {
 
     /// The key's words.
     #[inline]
-    fn words(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
         self.bytes.chunks(8).map(word)
     }
 
@@ -121,34 +121,4 @@ pub(crate) fn word(chunk: &[u8]) -> u64 {
 #[inline]
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the length was matched")
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_give_the_hash_that_bytes_give() {
-        let bytes: Vec<u8> = (1..=40).collect();
-        for len in 1..=40 {
-            let key = Key::new(&bytes[..len]);
-            assert_eq!(key.hash(), hash_of_words(len, key.words()), "{len} bytes");
-            let record: Vec<AtomicU64> = (0..=len.div_ceil(8)).map(|_| AtomicU64::new(9)).collect();
-            assert!(!key.stands_in(&record), "{len} bytes");
-            key.write_to(&record);
-            assert!(key.stands_in(&record), "{len} bytes");
-            let stored: Vec<u64> = record.iter().map(|c| c.load(Ordering::Relaxed)).collect();
-            assert_eq!(stored[1..], key.words().collect::<Vec<_>>(), "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn neighbouring_keys_spread_over_the_buckets() {
-        let buckets = 1 << 14;
-        let mut counts = vec![0; buckets];
-        for n in 0..10_000_u32 {
-            counts[Key::new(&n.to_le_bytes()).hash() as usize % buckets] += 1;
-        }
-        assert!(counts.iter().max() < Some(&10), "{:?} keys in one bucket", counts.iter().max());
-    }
 }

@@ -6,13 +6,11 @@ mod hash;
 mod list;
 mod lru;
 mod pool;
-#[cfg(not(loom))]
 mod table;
 
-#[cfg(all(test, loom))]
-mod model;
+#[cfg(test)]
+mod tests;
 
-#[cfg(not(loom))]
 pub(crate) use self::{
     chain::{Found, Index},
     hash::Key,

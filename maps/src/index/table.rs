@@ -1,12 +1,15 @@
 //! What hash types are built on: an index, and the elements that are free.
 
-use super::chain::{Index, MOST_ELEMENTS};
+use super::chain::Index;
 use super::hash::Key;
 use super::lru::{Lru, Sharing};
 use super::pool::{Pool, Spare};
 use crate::home::Home;
 use crate::segment::build;
 use crate::{Errno, MapDef};
+
+/// The most elements: ids + 1 have 32 bits.
+const MOST_ELEMENTS: u32 = u32::MAX - 1;
 
 /// An index and the elements that are free: what the HASH family but for LRU is built
 /// on.
@@ -162,105 +165,5 @@ impl LruTable {
         bucket.remove(place);
         self.give(place.id);
         Ok(())
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    fn table(capacity: u32, key_size: u32) -> Table {
-        let def = MapDef { max_entries: capacity, key_size, ..MapDef::default() };
-        Table::new(&def, &Home::private(), 2).expect("small")
-    }
-
-    fn insert(table: &Table, bytes: &[u8]) -> Option<u32> {
-        let key = Key::new(bytes);
-        let bucket = table.index.lock(&key);
-        let id = table.take()?;
-        bucket.insert(id, &key);
-        Some(id)
-    }
-
-    fn remove(table: &Table, bytes: &[u8]) {
-        table.remove(bytes, |_| ()).expect("there");
-    }
-
-    #[test]
-    fn what_is_inserted_is_found_and_what_is_removed_is_not() {
-        for size in [4, 8, 12, 16, 17, 64] {
-            let table = table(100, size);
-            let key = |n: u32| {
-                let mut key = vec![0; size as usize];
-                key[..4].copy_from_slice(&n.to_le_bytes());
-                *key.last_mut().expect("not empty") = 7;
-                key
-            };
-            for n in 0..100 {
-                assert!(insert(&table, &key(n)).is_some());
-            }
-            assert_eq!(insert(&table, &key(100)), None, "full");
-            (0..100).step_by(2).for_each(|n| remove(&table, &key(n)));
-            for n in 0..100 {
-                assert_eq!(table.index.find(&key(n)).is_some(), n % 2 == 1, "{n}");
-            }
-        }
-    }
-
-    #[test]
-    fn iteration_sees_each_key_once() {
-        let table = table(50, 4);
-        for n in 0..50u32 {
-            insert(&table, &(n * 7).to_le_bytes());
-        }
-        let (mut seen, mut key) = (Vec::new(), None::<[u8; 4]>);
-        let mut next = [0; 4];
-        while table.index.next(key.as_ref().map(|k| &k[..]), &mut next) {
-            seen.push(u32::from_le_bytes(next));
-            key = Some(next);
-        }
-        seen.sort_unstable();
-        assert_eq!(seen, (0..50).map(|k| k * 7).collect::<Vec<_>>());
-    }
-
-    /// Keys that stay, some of them replaced over and over, are never missed while others
-    /// come and go in the same few buckets.
-    #[test]
-    fn readers_never_miss_a_key_that_stays() {
-        let table = table(40, 8);
-        let key = |n: u64| n.to_le_bytes();
-        (0..16).for_each(|n| assert!(insert(&table, &key(n)).is_some()));
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let (table, done) = (&table, &done);
-            for thread in 0..2u64 {
-                scope.spawn(move || {
-                    for round in 0..30_000u64 {
-                        let stays = key(round % 16);
-                        let stays = Key::new(&stays);
-                        let bucket = table.index.lock(&stays);
-                        let old = bucket.find(&stays).expect("it was never removed");
-                        let spare = table.take_spare();
-                        bucket.replace(old, spare.id, &stays);
-                        table.put_spare(spare, old.id);
-                        let churning = key(1000 + thread * 64 + round % 20);
-                        if table.remove(&churning, |_| ()).is_err() {
-                            insert(table, &churning);
-                        }
-                    }
-                    done.store(true, Ordering::Relaxed);
-                });
-            }
-            scope.spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    for n in 0..16 {
-                        assert!(table.index.find(&key(n)).is_some(), "{n} was missed");
-                    }
-                }
-            });
-        });
-        (0..16).for_each(|n| remove(&table, &key(n)));
     }
 }
