@@ -1,6 +1,7 @@
 //! Maps through the system call.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::{fs, io};
 
 use crate::sys::{Attr, Buf, Cmd};
 use crate::{Btf, Errno, Kernel, map_type};
@@ -251,6 +252,17 @@ impl Map {
         let mut attr = Attr::new(4);
         attr.u32(0, self.fd().cast_unsigned());
         attr.call(Cmd::MapFreeze).map(drop)
+    }
+
+    /// The bytes that the kernel charges for the map: `memlock` in the descriptor's fdinfo.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no such line.
+    pub fn memlock(&self) -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.fd()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+        let bytes = line.and_then(|bytes| bytes.trim().parse().ok());
+        bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "fdinfo has no memlock"))
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
