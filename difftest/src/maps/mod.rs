@@ -1,0 +1,5 @@
+//! Map scripts (`testdata/maps`) on skep.
+
+mod skep;
+
+pub use skep::Skep;
