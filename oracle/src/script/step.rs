@@ -133,6 +133,11 @@ impl Args {
         Ok(args)
     }
 
+    /// The arguments as they are written.
+    pub fn words(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(name, value)| format!("{name}={value}"))
+    }
+
     /// The argument as it is written.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

@@ -10,6 +10,7 @@ mod access;
 mod adjust;
 mod agent;
 mod arithmetic;
+mod cells;
 mod context;
 mod context_access;
 mod coverage;
@@ -83,7 +84,8 @@ fn main() {
         .collect();
     trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
-    trials.extend(coverage::trials());
+    trials.extend(cells::trials());
+    trials.push(Trial::test("coverage: every_helper_is_called", coverage::every_helper_is_called));
     trials.extend(system::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -9,10 +9,14 @@ use skep_oracle::script::{self, Case, Line, Script};
 
 use crate::section::Section;
 
+/// `testdata/maps`.
+pub(crate) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata/maps")
+}
+
 /// The cases of all scripts; their files are `maps/NAME`.
 pub(crate) fn sections() -> Vec<Section> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata/maps");
-    let entries = fs::read_dir(&folder).expect("there are scripts");
+    let entries = fs::read_dir(folder()).expect("there are scripts");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
@@ -37,13 +41,17 @@ fn section(file: &'static str, case: Case) -> Section {
     Section { file, name: case.title.leak(), cases: cases.collect() }
 }
 
-/// Does what a case says on a machine of its own.
-pub(crate) fn answer(section: &Section) -> Vec<String> {
+/// The case that a section is.
+pub(crate) fn case(section: &Section) -> Case {
     let lines = section.cases.iter().map(|case| Line {
         number: case.line,
         question: case.question.join(" "),
         answer: Some(case.answer.join(" ")),
     });
-    let case = Case { title: section.name.to_owned(), line: 0, lines: lines.collect() };
-    script::answers(&case, &mut Skep::new())
+    Case { title: section.name.to_owned(), line: 0, lines: lines.collect() }
+}
+
+/// Does what a case says on a machine of its own.
+pub(crate) fn answer(section: &Section) -> Vec<String> {
+    script::answers(&case(section), &mut Skep::new())
 }
