@@ -23,7 +23,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("contents", &[]),
     ("delete_all", &["first"]),
     ("info", &[]),
-    ("memlock", &["above"]),
+    ("memlock", &[]),
     ("consume", &[]),
 ];
 
@@ -44,7 +44,7 @@ pub(super) fn answer(run: &mut Run<'_>, call: &Call) -> Answer {
         "contents" => map.contents(),
         "delete_all" => map.delete_all(call),
         "info" => map.info(),
-        "memlock" => map.memlock(call),
+        "memlock" => map.run.backend.memlock(&call.map).map(|bytes| bytes.to_string()),
         "consume" => map.consume(),
         "freeze" => map.run.backend.freeze(&call.map).map(ok),
         "lookup_batches" => map.batches(call, BatchCommand::Lookup),
@@ -252,17 +252,6 @@ impl OnMap<'_, '_> {
             "map_type={name} key_size={} value_size={} max_entries={} map_flags={:#x} map_extra={}",
             info.key_size, info.value_size, info.max_entries, info.map_flags, info.map_extra
         ))
-    }
-
-    /// The memory of the map, `above=` that of another one: the kernel's own structures,
-    /// whose size is nobody's business, are in both.
-    fn memlock(&mut self, call: &Call) -> Answer {
-        let own = self.run.backend.memlock(&self.decl.name)?;
-        let Some(other) = call.args.text("above") else {
-            return Ok(own.to_string());
-        };
-        let above = self.run.backend.memlock(other)?;
-        Ok((i128::from(own) - i128::from(above)).to_string())
     }
 
     fn consume(&mut self) -> Answer {

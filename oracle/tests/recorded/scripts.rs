@@ -28,7 +28,9 @@ fn scripts() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap();
         if is_comparable(&name, &text, &place) {
-            compare(&path, &text, &ask(&kernel, &path, &text, &place));
+            // The system call is made on CPU 0, whose lists an LRU map then uses.
+            let found = kernel.on_cpu(0, || ask(&kernel, &path, &text, &place)).unwrap();
+            compare(&path, &text, &found);
         }
     }
 }

@@ -250,7 +250,7 @@ fn script_facts(section: &Section) -> Vec<Fact> {
 }
 
 fn creation(decl: &MapDecl) -> Vec<String> {
-    let MapDecl { key_size, value_size, max_entries, flags, map_extra, .. } = decl;
+    let MapDecl { key_size, value_size, max_entries, flags, map_extra, numa_node, .. } = decl;
     let lock = decl.lock.map(|at| format!("lock={at}"));
     let words = [
         state(decl, false),
@@ -259,6 +259,7 @@ fn creation(decl: &MapDecl) -> Vec<String> {
         format!("max_entries={max_entries}"),
         format!("flags={flags:#x}"),
         format!("map_extra={map_extra}"),
+        format!("numa_node={numa_node}"),
     ];
     words.into_iter().chain(lock).collect()
 }
