@@ -307,6 +307,6 @@ fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
         max_entries: word(16),
         flags: word(20),
         name: String::from_utf8_lossy(name).into_owned(),
-        map_extra: u64::from(word(72)) | u64::from(word(76)) << 32,
+        map_extra: u64::from(word(80)) | u64::from(word(84)) << 32,
     })
 }
