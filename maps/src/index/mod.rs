@@ -15,7 +15,7 @@ mod model;
 #[cfg(not(loom))]
 pub(crate) use self::{
     chain::Found,
-    hash::Key,
+    hash::{Key, word},
     lru::Sharing,
     table::{Index, LruTable, Table},
 };

@@ -9,7 +9,10 @@ mod lru_percpu_hash;
 mod percpu_array;
 mod percpu_hash;
 mod prog_array;
+mod queue;
+mod queue_stack;
 mod ringbuf;
+mod stack;
 
 use std::fmt;
 use std::sync::Arc;
@@ -172,8 +175,8 @@ map_types! {
     19 CgroupStorage       "cgroup_storage";
     20 ReuseportSockarray  "reuseport_sockarray";
     21 PercpuCgroupStorage "percpu_cgroup_storage";
-    22 Queue               "queue";
-    23 Stack               "stack";
+    22 Queue               "queue"                 queue;
+    23 Stack               "stack"                 stack;
     24 SkStorage           "sk_storage";
     25 DevmapHash          "devmap_hash";
     26 StructOps           "struct_ops";

@@ -15,6 +15,7 @@ mod create;
 mod elements;
 mod fd_maps;
 mod format;
+mod keyless;
 mod legacy;
 mod numbers;
 mod ops;

@@ -177,8 +177,8 @@ pub(crate) fn types(kernel: &Kernel) -> (Btf, u32, u32) {
 
 /// Maps that one side may only read or only write, and frozen maps.
 fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
-    use crate::agent::{Agent, Answer, DELETE, LOOKUP, UPDATE};
-    use crate::record::{outcome, returned};
+    use crate::agent::{Agent, DELETE, LOOKUP, UPDATE};
+    use crate::record::outcome;
 
     record.note("access; `frozen` maps were frozen when they held element 0");
     let key = 0_u32.to_ne_bytes();
@@ -213,11 +213,7 @@ fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
         for (operation, helper) in [("lookup", LOOKUP), ("update", UPDATE), ("delete", DELETE)] {
             let answer = match Agent::new(kernel, &map, helper) {
                 Err(_) => "refused".to_owned(),
-                Ok(agent) => match agent.call(&key, &[3; 8], 0) {
-                    Answer::Returned(value) => returned(value),
-                    Answer::Null => "NULL".to_owned(),
-                    Answer::Value(value) => format!("value={}", hex(&value)),
-                },
+                Ok(agent) => agent.call(&key, &[3; 8], 0).text(),
             };
             record.case(&format!("{name}/{access} P {operation}"), &answer);
         }

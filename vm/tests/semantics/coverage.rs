@@ -43,6 +43,8 @@ const TYPES: &[(MapType, &str, &[&str])] = &[
         &["hash_of_maps/empty", "hash_of_maps/one", "hash_of_maps/full"],
     ),
     (MapType::Ringbuf, "ringbuf", &["ringbuf"]),
+    (MapType::Queue, "queue", &["queue/empty", "queue/one", "queue/full"]),
+    (MapType::Stack, "stack", &["stack/empty", "stack/one", "stack/full"]),
 ];
 
 /// Operations of the system call, and of programs.
@@ -143,6 +145,9 @@ const WORDS: &[(&str, &str)] = &[
     ("map_update_elem", "update"),
     ("map_delete_elem", "delete"),
     ("map_lookup_percpu_elem", "lookup_percpu"),
+    ("map_push_elem", "push"),
+    ("map_pop_elem", "pop"),
+    ("map_peek_elem", "peek"),
     ("for_each_map_elem", "for_each"),
     ("tail_call", "leaf"),
     ("xdp_adjust_head", "head"),

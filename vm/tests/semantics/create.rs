@@ -39,7 +39,9 @@ fn create(lab: &Lab, plain: &MapDef, case: &Case<'_>) -> String {
     match (case.asked("key_type"), case.asked("value_type")) {
         (None, None) | (Some("void"), Some("void")) => {}
         // Types themselves are the loader's; maps see what of them is special.
-        (Some("int"), Some("locked")) if def.value_size == 8 => def.special = lock(),
+        (Some("int"), Some("locked")) if (def.key_size, def.value_size) == (4, 8) => {
+            def.special = lock();
+        }
         _ => return "knows no types".to_owned(),
     }
     match lab.create(&def) {

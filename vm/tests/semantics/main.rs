@@ -17,6 +17,7 @@ mod differences;
 mod elements;
 mod for_each;
 mod format;
+mod keyless;
 mod lab;
 mod legacy;
 mod loops;
@@ -61,10 +62,12 @@ const FAMILIES: &[(&str, Family)] = &[
     ("percpu-hash", ops::maps),
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
+    ("queue", keyless::maps),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
+    ("stack", keyless::maps),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
     ("tail-call", tail_call::answer),
