@@ -2,6 +2,7 @@
 
 mod array;
 mod array_of_maps;
+mod bloom_filter;
 mod hash;
 mod hash_of_maps;
 mod lru_hash;
@@ -183,7 +184,7 @@ map_types! {
     27 Ringbuf             "ringbuf"               ringbuf;
     28 InodeStorage        "inode_storage";
     29 TaskStorage         "task_storage";
-    30 BloomFilter         "bloom_filter";
+    30 BloomFilter         "bloom_filter"          bloom_filter;
     31 UserRingbuf         "user_ringbuf";
     32 CgrpStorage         "cgrp_storage";
     33 Arena               "arena";

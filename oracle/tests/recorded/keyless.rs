@@ -30,6 +30,7 @@ fn record_type(name: &str, map_type: u32) {
     );
     check(name, &about, |kernel, record| {
         creation(kernel, record, &Attributes::new(name, map_type, 0, 8, 3));
+        limits(kernel, record, name, map_type);
         let values: [&[u8]; 2] = [&[0x11; 8], &[0x22; 8]];
         for (state, count) in [("empty", 0), ("one", 1), ("full", 2)] {
             let spec = MapSpec::new(map_type, 0, 8, 2);
@@ -40,6 +41,33 @@ fn record_type(name: &str, map_type: u32) {
         filled(kernel, record, &format!("{name}/odd_size"), &spec, &odd);
         access(kernel, record, name, &MapSpec::new(map_type, 0, 8, 2));
     });
+}
+
+/// Which rule comes first where several are broken.
+pub(crate) fn limits(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
+    record.note("creation, two rules broken at a time");
+    for (key_size, value_size, max_entries, flags) in [
+        (0, 8 << 20, 0, 0),
+        (4, 8 << 20, 1, 0),
+        (0, 8 << 20, 1, flag::NO_PREALLOC),
+        (0, (4 << 20) + 1, 1, 0),
+        (0, u32::MAX, u32::MAX, 0),
+    ] {
+        let spec = MapSpec::new(map_type, key_size, value_size, max_entries).flags(flags);
+        let question = format!(
+            "create {name} key_size={key_size} value_size={value_size} \
+             max_entries={max_entries} flags={flags:#x}"
+        );
+        record.case(&question, &made(kernel, &spec));
+    }
+}
+
+/// Whether a map can be made, and the flags that it reports.
+pub(crate) fn made(kernel: &Kernel, spec: &MapSpec<'_>) -> String {
+    match kernel.create_map(spec) {
+        Ok(map) => format!("ok flags={:#x}", map.info().flags),
+        Err(errno) => errno.to_string(),
+    }
 }
 
 /// Every operation on a map into which values were put.

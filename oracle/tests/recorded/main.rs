@@ -9,6 +9,7 @@ mod access;
 mod adjust;
 mod agent;
 mod arithmetic;
+mod bloom;
 mod callbacks;
 mod context;
 mod create;

@@ -43,6 +43,11 @@ const TYPES: &[(MapType, &str, &[&str])] = &[
         &["hash_of_maps/empty", "hash_of_maps/one", "hash_of_maps/full"],
     ),
     (MapType::Ringbuf, "ringbuf", &["ringbuf"]),
+    (
+        MapType::BloomFilter,
+        "bloom-filter",
+        &["bloom_filter/empty", "bloom_filter/one", "bloom_filter/zeros"],
+    ),
     (MapType::Queue, "queue", &["queue/empty", "queue/one", "queue/full"]),
     (MapType::Stack, "stack", &["stack/empty", "stack/one", "stack/full"]),
 ];

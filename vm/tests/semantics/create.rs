@@ -54,7 +54,7 @@ fn create(lab: &Lab, plain: &MapDef, case: &Case<'_>) -> String {
 }
 
 /// The errno, or that skep lacks what is asked for.
-fn refused(error: &CreateError) -> String {
+pub(crate) fn refused(error: &CreateError) -> String {
     match error {
         CreateError::Unsupported { what, .. } => format!("unsupported: {what}"),
         error => name(error.errno()),

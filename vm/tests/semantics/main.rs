@@ -48,6 +48,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("array", ops::maps),
     ("array-of-maps", ops::maps),
     ("atomics", arithmetic::atomics),
+    ("bloom-filter", keyless::maps),
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),
