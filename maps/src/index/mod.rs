@@ -1,4 +1,5 @@
-//! The index of hash maps: chains of elements over a slab, in a host segment.
+//! The indexes of maps, in host segments: chains of elements over a slab for the hashes,
+//! and a trie of prefixes.
 
 mod bucket;
 mod chain;
@@ -8,6 +9,7 @@ mod lru;
 mod pool;
 #[cfg(not(loom))]
 mod table;
+mod trie;
 
 #[cfg(all(test, loom))]
 mod model;
@@ -18,4 +20,5 @@ pub(crate) use self::{
     hash::{Key, word},
     lru::Sharing,
     table::{Index, LruTable, Table},
+    trie::{AnyPrefix, Trie},
 };

@@ -5,6 +5,7 @@ mod array_of_maps;
 mod bloom_filter;
 mod hash;
 mod hash_of_maps;
+mod lpm_trie;
 mod lru_hash;
 mod lru_percpu_hash;
 mod percpu_array;
@@ -165,7 +166,7 @@ map_types! {
     8  CgroupArray         "cgroup_array";
     9  LruHash             "lru_hash"              lru_hash;
     10 LruPercpuHash       "lru_percpu_hash"       lru_percpu_hash;
-    11 LpmTrie             "lpm_trie";
+    11 LpmTrie             "lpm_trie"              lpm_trie;
     12 ArrayOfMaps         "array_of_maps"         array_of_maps;
     13 HashOfMaps          "hash_of_maps"          hash_of_maps;
     14 Devmap              "devmap";

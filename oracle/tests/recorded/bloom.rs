@@ -7,11 +7,12 @@ use crate::agent::{Agent, Answer, PEEK, POP, PUSH};
 use crate::create::{Attributes, creation};
 use crate::keyless::{WITHOUT_KEYS, access, filled, limits, made};
 use crate::ops::ABOUT;
+use crate::plain_maps::flag;
 use crate::record::{Record, check, hex, outcome};
 
 const ZERO_SEED: u32 = 1 << 6;
 /// How many values are asked for.
-const ASKED: u64 = 256;
+const ASKED: usize = 256;
 
 #[test]
 fn bloom_filter() {
@@ -101,10 +102,9 @@ fn members(kernel: &Kernel, record: &mut Record) {
 
 /// Bit N is set where value number N is found.
 fn maybe(found: impl Fn(u64) -> bool) -> String {
-    let mut bits = [0; ASKED as usize / 8];
+    let mut bits = [0; ASKED / 8];
     for n in 0..ASKED {
-        let at = usize::try_from(n).unwrap();
-        bits[at / 8] |= u8::from(found(n)) << (at % 8);
+        bits[n / 8] |= u8::from(found(n as u64)) << (n % 8);
     }
     hex(&bits)
 }
@@ -148,6 +148,7 @@ fn others(kernel: &Kernel, record: &mut Record) {
         ("array", spec(map_type::ARRAY)),
         ("percpu_hash", spec(map_type::PERCPU_HASH)),
         ("percpu_array", spec(map_type::PERCPU_ARRAY)),
+        ("lpm_trie", MapSpec::new(map_type::LPM_TRIE, 8, 8, 2).flags(flag::NO_PREALLOC)),
         ("ringbuf", MapSpec::new(map_type::RINGBUF, 0, 0, 4096)),
     ] {
         let map = kernel.create_map(&spec).unwrap();

@@ -18,6 +18,7 @@ mod fd_maps;
 mod format;
 mod keyless;
 mod legacy;
+mod lpm;
 mod numbers;
 mod ops;
 mod packet;

@@ -48,6 +48,11 @@ const TYPES: &[(MapType, &str, &[&str])] = &[
         "bloom-filter",
         &["bloom_filter/empty", "bloom_filter/one", "bloom_filter/zeros"],
     ),
+    (
+        MapType::LpmTrie,
+        "lpm-trie",
+        &["lpm_trie/empty", "lpm_trie/one", "lpm_trie/full", "lpm_trie/forked"],
+    ),
     (MapType::Queue, "queue", &["queue/empty", "queue/one", "queue/full"]),
     (MapType::Stack, "stack", &["stack/empty", "stack/one", "stack/full"]),
 ];

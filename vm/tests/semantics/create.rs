@@ -15,7 +15,10 @@ pub(crate) fn creation(section: &Section) -> Vec<String> {
     let first = &section.cases[0];
     let map_type = type_named(first.question[1]);
     let size = |name| asked32(first, name, 0);
-    let mut plain = def(map_type, size("key_size"), size("value_size"), size("max_entries"));
+    let mut plain = MapDef {
+        flags: size("flags"),
+        ..def(map_type, size("key_size"), size("value_size"), size("max_entries"))
+    };
     if matches!(map_type, MapType::ArrayOfMaps | MapType::HashOfMaps) {
         plain.inner = Some(Box::new(def(MapType::Array, 4, 8, 2)));
     }
@@ -27,7 +30,7 @@ fn create(lab: &Lab, plain: &MapDef, case: &Case<'_>) -> String {
         key_size: asked32(case, "key_size", plain.key_size),
         value_size: asked32(case, "value_size", plain.value_size),
         max_entries: asked32(case, "max_entries", plain.max_entries),
-        flags: asked32(case, "flags", 0),
+        flags: asked32(case, "flags", plain.flags),
         numa_node: asked32(case, "numa_node", 0),
         map_extra: asked(case, "map_extra", 0),
         ..plain.clone()

@@ -21,6 +21,7 @@ mod keyless;
 mod lab;
 mod legacy;
 mod loops;
+mod lpm;
 mod numbers;
 mod ops;
 mod packet;
@@ -58,6 +59,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("hash-of-maps", ops::maps),
     ("ld-abs", legacy::answer),
     ("loop", loops::answer),
+    ("lpm-trie", lpm::maps),
     ("packet", packet::answer),
     ("percpu-array", ops::maps),
     ("percpu-hash", ops::maps),

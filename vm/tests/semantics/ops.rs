@@ -16,8 +16,8 @@ use crate::{access, create};
 /// The files of map types: creation rules, then operations by state.
 pub(crate) fn maps(section: &Section) -> Vec<String> {
     match section.name {
-        "creation" => create::creation(section),
         "templates" => create::templates(section),
+        about if about.starts_with("creation") => create::creation(section),
         about if about.starts_with("access") => access::answer(section),
         _ => operations(section),
     }
