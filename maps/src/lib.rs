@@ -11,6 +11,7 @@
 //!   level above they ask through [`Upcall`].
 
 pub mod batch;
+mod cells;
 mod def;
 mod errno;
 mod error;
@@ -18,6 +19,7 @@ pub mod flags;
 mod home;
 mod index;
 mod inner;
+pub mod jhash;
 mod locks;
 mod map;
 mod percpu;

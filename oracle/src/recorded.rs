@@ -109,6 +109,16 @@ pub fn unquote(value: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The first `size` bytes of value number `n`, where a recording names values by number:
+/// an 8-byte word that differs from number to number, again and again, each time rotated
+/// left by 7 bits more.
+#[must_use]
+pub fn numbered(n: u64, size: usize) -> Vec<u8> {
+    let word = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let words = (0..).flat_map(|turn: u32| word.rotate_left(7 * (turn % 64)).to_le_bytes());
+    words.take(size).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,8 @@ mod trace;
 
 use args::{
     AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr, LookupMap,
-    LookupPercpuMap, OutLong, ReadMem, RingMap, ScratchMem, Size, UpdateMap, Value,
+    LookupPercpuMap, OutLong, PeekMap, PeekRoom, PopMap, PushMap, ReadMem, RingMap, ScratchMem,
+    Size, UpdateMap, Value, ValueRoom,
 };
 use args::{Arg, Problem};
 
@@ -183,6 +184,9 @@ helpers! {
     45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
     54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
+    87  map_push_elem(PushMap, Value, u64) => maps::push;
+    88  map_pop_elem(PopMap, ValueRoom) => maps::pop;
+    89  map_peek_elem(PeekMap, PeekRoom) => maps::peek;
     93  spin_lock(LockPtr) => locks::lock;
     94  spin_unlock(LockPtr) => locks::unlock;
     105 strtol(ReadMem, Size, u64, OutLong) => strings::strtol;

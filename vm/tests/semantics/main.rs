@@ -19,8 +19,10 @@ mod differences;
 mod elements;
 mod for_each;
 mod format;
+mod keyless;
 mod legacy;
 mod loops;
+mod lpm;
 mod numbers;
 mod ops;
 mod packet;
@@ -50,6 +52,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("array", ops::maps),
     ("array-of-maps", ops::maps),
     ("atomics", arithmetic::atomics),
+    ("bloom-filter", keyless::maps),
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),
@@ -59,15 +62,18 @@ const FAMILIES: &[(&str, Family)] = &[
     ("hash-of-maps", ops::maps),
     ("ld-abs", legacy::answer),
     ("loop", loops::answer),
+    ("lpm-trie", lpm::maps),
     ("packet", packet::answer),
     ("percpu-array", ops::maps),
     ("percpu-hash", ops::maps),
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
+    ("queue", keyless::maps),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
+    ("stack", keyless::maps),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
     ("tail-call", tail_call::answer),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
-use skep_maps::{Map, MapDef, MapType, SpecialField, SpecialKind, sys};
+use skep_maps::{Map, MapDef, MapType, ProgramOp, SpecialField, SpecialKind, sys};
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
 use skep_vm::Program;
@@ -110,7 +110,8 @@ impl<'l> State<'l> {
     pub(crate) fn make(&self) -> Arc<dyn Map> {
         let map = self.lab.map(&self.def);
         for (key, value) in &self.put {
-            sys::update(&*map, Some(key), &self.bytes(value), 0).expect("the state can be made");
+            let key = (!key.is_empty()).then_some(&key[..]);
+            sys::update(&*map, key, &self.bytes(value), 0).expect("the state can be made");
         }
         map
     }
@@ -139,8 +140,12 @@ impl<'l> State<'l> {
         found.map_or_else(|| format!("id-{id}"), |(name, _)| (*name).to_owned())
     }
 
-    /// Every element; the errno where the keys or a value cannot be had.
+    /// Every element, for a queue in the order of pops; the errno where the keys or a value
+    /// cannot be had.
     pub(crate) fn contents(&self, map: &dyn Map) -> String {
+        if map.core().allows(ProgramOp::Pop) {
+            return list(&map.queued().iter().map(|value| hex(value)).collect::<Vec<_>>());
+        }
         let mut keys = match walk(map) {
             Ok(keys) => keys,
             Err(errno) => return name(errno),
