@@ -23,6 +23,7 @@ pub mod jhash;
 mod locks;
 mod map;
 mod percpu;
+mod positions;
 mod resource;
 mod segment;
 mod sync;

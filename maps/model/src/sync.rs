@@ -7,6 +7,11 @@ pub(crate) fn pause(_tries: u32) {
     loom::thread::yield_now();
 }
 
+/// The same.
+pub(crate) fn give_way() {
+    loom::thread::yield_now();
+}
+
 /// All threads are in each other's way.
 pub(crate) fn thread_number() -> usize {
     0
