@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::sync::Mutex;
 
-use skep_memory::{Backing, FilePart};
+use skep_memory::{Backing, FilePart, HostSegment};
 
 use crate::Errno;
-use crate::segment::{Layout, Segment};
 use crate::world::lock;
 
 /// The home of one map, which asks it for its parts once each, always in the same order.
@@ -48,19 +47,17 @@ impl Home {
         self.file.as_ref().is_none_or(|shared| shared.is_new)
     }
 
-    /// A host segment; `name` is the map's.
+    /// A host segment of `len` bytes, for `what`.
     ///
     /// # Errors
     ///
     /// `ENOMEM` when the host has no room for it.
-    pub(crate) fn segment(&self, layout: &Layout, name: &str) -> Result<Segment, Errno> {
-        match &self.file {
-            None => Segment::new(layout, name, None),
-            Some(shared) => {
-                let start = shared.part(layout.bytes())?;
-                Segment::new(layout, name, Some((&shared.file, start)))
-            }
-        }
+    pub(crate) fn segment(&self, len: u64, what: &str) -> Result<HostSegment, Errno> {
+        let segment = match &self.file {
+            None => HostSegment::anonymous(len, what),
+            Some(shared) => HostSegment::file(&shared.file, shared.part(len)?, len, what),
+        };
+        segment.map_err(|_| Errno::ENOMEM)
     }
 
     /// What stands behind `len` bytes of guest memory.

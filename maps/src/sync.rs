@@ -1,18 +1,13 @@
 //! The atomics of the lock-free parts, and how their threads wait.
 //!
-//! They are std's; with `--cfg loom` they are loom's, and the very same source files are
-//! model-checked: every interleaving of small programs, under the memory model's weak
-//! orders (`cargo xtask loom`).
+//! `maps/model` compiles the same source files with loom's atomics in place of these, and
+//! checks every interleaving of small programs, under the memory model's weak orders.
 
-#[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-#[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Lets some time pass in a loop that waits for another thread; `tries` counts the
 /// loop's rounds. Other threads get the processor now and then, since the one that is
 /// waited for may need it.
-#[cfg(not(loom))]
 #[inline]
 pub(crate) fn pause(tries: u32) {
     if tries % 64 == 63 {
@@ -22,28 +17,46 @@ pub(crate) fn pause(tries: u32) {
     }
 }
 
-/// See above; loom wants to know of every round.
-#[cfg(loom)]
-pub(crate) fn pause(_tries: u32) {
-    loom::thread::yield_now();
-}
-
-/// A number that tends to differ between threads: where to look first in what is split
-/// so that threads stay out of each other's way.
-#[cfg(not(loom))]
+/// A number that no other thread of this process has at the same time: the smallest one
+/// that was free when the thread first asked.
 #[inline]
-pub(crate) fn shard() -> usize {
-    use std::sync::atomic::AtomicUsize;
+pub(crate) fn thread_number() -> usize {
+    use std::cell::Cell;
+    use std::sync::Mutex;
 
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    use crate::world::lock;
+
+    static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+
+    struct Number;
     thread_local! {
-        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+        static GUARD: Number = const { Number };
     }
-    OWN.with(|own| *own)
-}
+    impl Drop for Number {
+        fn drop(&mut self) {
+            lock(&FREE).0.push(OWN.replace(usize::MAX));
+        }
+    }
 
-/// See above; in a model all threads are in each other's way.
-#[cfg(loom)]
-pub(crate) fn shard() -> usize {
-    0
+    #[cold]
+    fn first_time() -> usize {
+        let own = {
+            let mut free = lock(&FREE);
+            let next = free.1;
+            free.0.pop().unwrap_or_else(|| {
+                free.1 += 1;
+                next
+            })
+        };
+        OWN.set(own);
+        // A thread that is ending keeps its number for good.
+        let _is_ending = GUARD.try_with(|_| ());
+        own
+    }
+
+    match OWN.get() {
+        usize::MAX => first_time(),
+        own => own,
+    }
 }

@@ -231,6 +231,14 @@ impl Values {
         slice.expect("elements lie in the window")
     }
 
+    /// The bytes behind element `id` on `plane`, up to a multiple of eight, for the host.
+    pub(crate) fn padding(&self, id: u32, plane: u32) -> GuestSlice<'_> {
+        let size = self.layout.size;
+        let ptr = self.ptr(id, plane).add(size);
+        let slice = ptr.slice(&self.window, size.next_multiple_of(8) - size);
+        slice.expect("elements lie eight bytes apart in the window")
+    }
+
     /// The number of planes.
     pub(crate) fn planes(&self) -> u32 {
         self.planes
@@ -350,9 +358,13 @@ impl Layout {
             .map(|(start, end)| Piece { offset: start, size: end - start })
     }
 
+    #[inline]
     fn write(&self, to: GuestSlice<'_>, value: Source<'_>) {
         if self.special.is_empty() {
-            value.copy_to(0, to);
+            match value {
+                Source::Host(bytes) => to.write(bytes),
+                Source::Guest(slice) => to.copy_from(slice),
+            }
             return;
         }
         for piece in self.pieces() {

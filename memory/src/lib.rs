@@ -35,7 +35,7 @@ pub use access::{Access, Word};
 pub use error::{Denied, MemoryError, Why};
 pub use ptr::GuestPtr;
 pub use region::{Grid, Label, Place, Relation};
-pub use segment::HostSegment;
+pub use segment::{Cells, HostSegment};
 pub use slice::GuestSlice;
 pub use span::{Backing, FilePart, Span, SpanRequest};
 pub use view::View;

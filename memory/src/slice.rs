@@ -162,6 +162,7 @@ impl<'w> GuestSlice<'w> {
     /// # Panics
     ///
     /// When it has another length.
+    #[inline]
     pub fn copy_from(&self, other: GuestSlice<'_>) {
         assert_eq!(other.len, self.len, "two slices of one length");
         let mut at = 0;

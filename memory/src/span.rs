@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::mapping::page_size;
+use crate::mapping::{HUGE, Pages, page_size};
 use crate::region::Label;
 use crate::window::memfd;
 use crate::{Access, GuestPtr, GuestSlice, MemoryError, Window};
@@ -82,6 +82,7 @@ impl Span {
         let span = Self { window: Arc::clone(window), start, len: len32, private };
         let (first, half, end) = span.halves();
         match backing {
+            Backing::Anonymous if len >= HUGE => window.advise(first..end, Pages::Huge),
             Backing::Anonymous => {}
             Backing::Mirrored => {
                 let file = memfd("skep-ring").map_err(refused)?;
@@ -200,6 +201,9 @@ impl Drop for Span {
         self.set_access(0..self.len, Access::None);
         let (start, _, end) = self.halves();
         if self.private {
+            if end - start >= HUGE {
+                self.window.advise(start..end, Pages::Small);
+            }
             self.window.zero(start..end);
         } else if self.window.place_zeros(start..end).is_err() {
             // The host would not give fresh pages: keep the range rather than lend

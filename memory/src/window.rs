@@ -8,7 +8,7 @@ use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::alloc::FreeRanges;
-use crate::mapping::{Mapping, Sharing, page_size};
+use crate::mapping::{Mapping, Pages, Sharing, page_size};
 use crate::region::{Label, Place};
 use crate::view::View;
 use crate::{Access, GuestPtr, MemoryError, index};
@@ -277,6 +277,14 @@ impl Window {
     ) -> std::io::Result<()> {
         let range = pages(&range);
         self.memory.place_file(range, file, offset, Sharing::Shared)
+    }
+
+    /// Says what pages a range of the window should have.
+    pub(crate) fn advise(&self, range: Range<u64>, size: Pages) {
+        let page = page_size() as u64;
+        let first = range.start.next_multiple_of(page).min(range.end);
+        let last = (range.end / page * page).max(first);
+        self.memory.advise(pages(&(first..last)), size);
     }
 
     /// Makes whole pages of the window private zero pages again.

@@ -55,7 +55,8 @@ fn value<'t>(words: &[&'t str], name: &str) -> Option<&'t str> {
 }
 
 /// Splits at spaces outside quotes; `None` when a quote is not closed.
-fn words(line: &str) -> Option<Vec<&str>> {
+#[must_use]
+pub fn words(line: &str) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (at, c) in line.char_indices() {

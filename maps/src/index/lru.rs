@@ -17,8 +17,8 @@
 //! Lock order: a CPU's local lists, then the common lists, then a bucket of the index. An
 //! element's links belong to the lock of the list that it is on, which its state names.
 
-use super::list::{Lists, Rings};
-use crate::segment::{Cells32, Layout, Segment};
+use super::list::Lists;
+use crate::segment::{Cells32, Parts};
 use crate::sync::{AtomicU32, Ordering};
 use crate::word_lock::WordGuard;
 
@@ -45,7 +45,7 @@ const LOCAL_LISTS: u32 = 2;
 /// The lists of one map, in its segment. All methods may be called from any thread.
 #[derive(Debug)]
 pub(crate) struct Lru {
-    rings: Rings,
+    lists: Lists,
     /// For each element, its [`Kind`] of list and above it its CPU.
     states: Cells32,
     /// For each element, whether it was referenced.
@@ -79,111 +79,101 @@ const USED: usize = 4;
 const STEAL: usize = 1;
 
 impl Lru {
-    /// Plans lists of `elements` elements for `cpus` CPUs.
-    pub(crate) fn plan(layout: &mut Layout, elements: u32, cpus: u32, sharing: Sharing) -> Self {
+    /// The lists of `elements` elements for `cpus` CPUs.
+    pub(crate) fn new(parts: &mut Parts<'_>, elements: u32, cpus: u32, sharing: Sharing) -> Self {
         let sets = if sharing == Sharing::Common { 1 } else { cpus };
         Self {
-            rings: Rings::plan(layout, elements, sets * SET_LISTS + cpus * LOCAL_LISTS),
-            states: layout.cells32(u64::from(elements)),
-            references: layout.cells32(u64::from(elements)),
-            sets: layout.cells32(u64::from(sets * LINE)),
-            locals: layout.cells32(u64::from(cpus * LINE)),
+            lists: Lists::new(parts, elements, sets * SET_LISTS + cpus * LOCAL_LISTS),
+            states: parts.cells32(u64::from(elements)),
+            references: parts.cells32(u64::from(elements)),
+            sets: parts.cells32(u64::from(sets * LINE)),
+            locals: parts.cells32(u64::from(cpus * LINE)),
             elements,
             cpus,
             sharing,
         }
     }
 
-    /// Makes all elements of a new segment free. They are put on lists when they are first
+    /// Makes all elements free, in new cells. They are put on lists when they are first
     /// wanted, so that an unused map takes no memory.
-    pub(crate) fn fill(&self, segment: &Segment) {
-        let lists = self.rings.open(segment);
+    pub(crate) fn fill(&self) {
+        let lists = &self.lists;
         let sets = self.sets();
         (self.elements..self.elements + sets * SET_LISTS + self.cpus * LOCAL_LISTS)
             .for_each(|head| lists.clear(head));
         for set in 0..sets {
             let start = self.set_head(set, Kind::Inactive);
-            self.set_cell(segment, set, ROTATION).store(start, Ordering::Relaxed);
+            self.set_cell(set, ROTATION).store(start, Ordering::Relaxed);
         }
         for cpu in 0..self.cpus {
-            self.local_cell(segment, cpu, STEAL).store(cpu, Ordering::Relaxed);
+            self.local_cell(cpu, STEAL).store(cpu, Ordering::Relaxed);
         }
     }
 
     /// Takes an element for CPU `cpu`. When none is free, `evict` is asked to take
     /// elements out of the index; it says no when the element is not there.
     /// `None` when nothing can be had.
-    pub(crate) fn take(
-        &self,
-        segment: &Segment,
-        cpu: u32,
-        evict: &mut dyn FnMut(u32) -> bool,
-    ) -> Option<u32> {
+    pub(crate) fn take(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
         match self.sharing {
-            Sharing::Common => self.take_common(segment, cpu, evict),
-            Sharing::Percpu => self.take_percpu(segment, cpu, evict),
+            Sharing::Common => self.take_common(cpu, evict),
+            Sharing::Percpu => self.take_percpu(cpu, evict),
         }
     }
 
     /// Gives an element back that is in no bucket (kernel `bpf_lru_push_free`).
-    pub(crate) fn give(&self, segment: &Segment, id: u32) {
-        let (kind, cpu) = parts(self.state(segment, id).load(Ordering::Relaxed));
+    pub(crate) fn give(&self, id: u32) {
+        let (kind, cpu) = parts(self.state(id).load(Ordering::Relaxed));
         if kind == Kind::LocalPending as u32 {
-            let _guard = self.lock_local(segment, cpu);
-            let lists = self.rings.open(segment);
+            let _guard = self.lock_local(cpu);
+            let lists = &self.lists;
             // A refill may have moved it to the common lists meanwhile.
-            let now = self.state(segment, id).load(Ordering::Relaxed);
+            let now = self.state(id).load(Ordering::Relaxed);
             if parts(now).0 == Kind::LocalPending as u32 {
-                self.state(segment, id).store(state(Kind::LocalFree, cpu), Ordering::Relaxed);
-                self.unreference(segment, id);
+                self.state(id).store(state(Kind::LocalFree, cpu), Ordering::Relaxed);
+                self.unreference(id);
                 lists.remove(id);
                 lists.push(self.local_head(cpu, Kind::LocalFree), id);
                 return;
             }
         }
         let set = if self.sharing == Sharing::Common { 0 } else { cpu };
-        Set::lock(self, segment, set).move_to(id, Kind::Free);
+        Set::lock(self, set).move_to(id, Kind::Free);
     }
 
     /// Notes that a program looked the element up. It writes only when it has to.
     #[inline]
-    pub(crate) fn reference(&self, segment: &Segment, id: u32) {
-        let cell = &segment.cells32(self.references)[id as usize];
+    pub(crate) fn reference(&self, id: u32) {
+        let cell = &self.references[id as usize];
         if cell.load(Ordering::Relaxed) == 0 {
             cell.store(1, Ordering::Relaxed);
         }
     }
 
-    fn take_common(
-        &self,
-        segment: &Segment,
-        cpu: u32,
-        evict: &mut dyn FnMut(u32) -> bool,
-    ) -> Option<u32> {
+    fn take_common(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
         {
-            let _guard = self.lock_local(segment, cpu);
-            if self.rings.open(segment).first(self.local_head(cpu, Kind::LocalFree)).is_none() {
-                self.refill(segment, cpu, evict);
+            let _guard = self.lock_local(cpu);
+            if self.lists.first(self.local_head(cpu, Kind::LocalFree)).is_none() {
+                self.refill(cpu, evict);
             }
-            let lists = self.rings.open(segment);
+            let lists = &self.lists;
             if let Some(id) = lists.first(self.local_head(cpu, Kind::LocalFree)) {
                 lists.remove(id);
-                self.add_pending(segment, cpu, id);
+                self.add_pending(cpu, id);
                 return Some(id);
             }
         }
-        let id = self.steal(segment, cpu, evict)?;
-        let _guard = self.lock_local(segment, cpu);
-        self.add_pending(segment, cpu, id);
+        let id = self.steal(cpu, evict)?;
+        let _guard = self.lock_local(cpu);
+        self.add_pending(cpu, id);
         Some(id)
     }
 
     /// Fills a CPU's free list from the common one and by evicting; what was pending joins
     /// the common lists (kernel `bpf_lru_list_pop_free_to_local`). The caller holds the
     /// local lock.
-    fn refill(&self, segment: &Segment, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) {
+    fn refill(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) {
         let target = (self.elements / self.cpus / 2).clamp(1, REFILL);
-        let mut set = Set::lock(self, segment, 0);
+        let mut set = Set::lock(self, 0);
         let (lists, pending) = (set.lists, self.local_head(cpu, Kind::LocalPending));
         while let Some(id) = lists.last(pending) {
             set.adopt(id);
@@ -203,24 +193,19 @@ impl Lru {
     }
 
     /// Puts an element that is on no list on a CPU's pending list.
-    fn add_pending(&self, segment: &Segment, cpu: u32, id: u32) {
-        self.state(segment, id).store(state(Kind::LocalPending, cpu), Ordering::Relaxed);
-        self.unreference(segment, id);
-        self.rings.open(segment).push(self.local_head(cpu, Kind::LocalPending), id);
+    fn add_pending(&self, cpu: u32, id: u32) {
+        self.state(id).store(state(Kind::LocalPending, cpu), Ordering::Relaxed);
+        self.unreference(id);
+        self.lists.push(self.local_head(cpu, Kind::LocalPending), id);
     }
 
     /// Takes an element from some CPU's local lists, each in turn.
-    fn steal(
-        &self,
-        segment: &Segment,
-        cpu: u32,
-        evict: &mut dyn FnMut(u32) -> bool,
-    ) -> Option<u32> {
-        let next = self.local_cell(segment, cpu, STEAL);
+    fn steal(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+        let next = self.local_cell(cpu, STEAL);
         let first = next.load(Ordering::Relaxed);
         let mut victim = first;
         loop {
-            let stolen = self.steal_from(segment, victim, evict);
+            let stolen = self.steal_from(victim, evict);
             victim = (victim + 1) % self.cpus;
             if stolen.is_some() || victim == first {
                 next.store(victim, Ordering::Relaxed);
@@ -230,14 +215,9 @@ impl Lru {
     }
 
     /// A free element, or the oldest pending one, unreferenced if there is such.
-    fn steal_from(
-        &self,
-        segment: &Segment,
-        cpu: u32,
-        evict: &mut dyn FnMut(u32) -> bool,
-    ) -> Option<u32> {
-        let _guard = self.lock_local(segment, cpu);
-        let lists = self.rings.open(segment);
+    fn steal_from(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+        let _guard = self.lock_local(cpu);
+        let lists = &self.lists;
         let head = self.local_head(cpu, Kind::LocalPending);
         let oldest_first = || {
             let prev = move |&id: &u32| Some(lists.prev(id)).filter(|&id| id != head);
@@ -245,25 +225,20 @@ impl Lru {
         };
         let free = lists.first(self.local_head(cpu, Kind::LocalFree));
         let id = free
-            .or_else(|| oldest_first().find(|&id| !self.is_referenced(segment, id) && evict(id)))
+            .or_else(|| oldest_first().find(|&id| !self.is_referenced(id) && evict(id)))
             .or_else(|| oldest_first().find(|&id| evict(id)))?;
         lists.remove(id);
         Some(id)
     }
 
-    fn take_percpu(
-        &self,
-        segment: &Segment,
-        cpu: u32,
-        evict: &mut dyn FnMut(u32) -> bool,
-    ) -> Option<u32> {
-        let mut set = Set::lock(self, segment, cpu);
+    fn take_percpu(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+        let mut set = Set::lock(self, cpu);
         set.rotate();
         if set.first_free().is_none() {
             set.shrink(PERCPU_REFILL, (set.head(Kind::Free), state(Kind::Free, cpu)), evict);
         }
         let id = set.first_free()?;
-        self.unreference(segment, id);
+        self.unreference(id);
         set.move_to(id, Kind::Inactive);
         Some(id)
     }
@@ -272,28 +247,28 @@ impl Lru {
         if self.sharing == Sharing::Common { 1 } else { self.cpus }
     }
 
-    fn is_referenced(&self, segment: &Segment, id: u32) -> bool {
-        segment.cells32(self.references)[id as usize].load(Ordering::Relaxed) != 0
+    fn is_referenced(&self, id: u32) -> bool {
+        self.references[id as usize].load(Ordering::Relaxed) != 0
     }
 
-    fn unreference(&self, segment: &Segment, id: u32) {
-        segment.cells32(self.references)[id as usize].store(0, Ordering::Relaxed);
+    fn unreference(&self, id: u32) {
+        self.references[id as usize].store(0, Ordering::Relaxed);
     }
 
-    fn state<'s>(&self, segment: &'s Segment, id: u32) -> &'s AtomicU32 {
-        &segment.cells32(self.states)[id as usize]
+    fn state(&self, id: u32) -> &AtomicU32 {
+        &self.states[id as usize]
     }
 
-    fn set_cell<'s>(&self, segment: &'s Segment, set: u32, cell: usize) -> &'s AtomicU32 {
-        &segment.cells32(self.sets)[(set * LINE) as usize + cell]
+    fn set_cell(&self, set: u32, cell: usize) -> &AtomicU32 {
+        &self.sets[(set * LINE) as usize + cell]
     }
 
-    fn local_cell<'s>(&self, segment: &'s Segment, cpu: u32, cell: usize) -> &'s AtomicU32 {
-        &segment.cells32(self.locals)[(cpu * LINE) as usize + cell]
+    fn local_cell(&self, cpu: u32, cell: usize) -> &AtomicU32 {
+        &self.locals[(cpu * LINE) as usize + cell]
     }
 
-    fn lock_local<'s>(&self, segment: &'s Segment, cpu: u32) -> WordGuard<'s> {
-        WordGuard::take(self.local_cell(segment, cpu, LOCK))
+    fn lock_local(&self, cpu: u32) -> WordGuard<'_> {
+        WordGuard::take(self.local_cell(cpu, LOCK))
     }
 
     fn set_head(&self, set: u32, kind: Kind) -> u32 {
@@ -308,16 +283,15 @@ impl Lru {
 /// A locked set of lists.
 struct Set<'s> {
     lru: &'s Lru,
-    segment: &'s Segment,
-    lists: Lists<'s>,
+    lists: &'s Lists,
     number: u32,
     _guard: WordGuard<'s>,
 }
 
 impl<'s> Set<'s> {
-    fn lock(lru: &'s Lru, segment: &'s Segment, number: u32) -> Self {
-        let guard = WordGuard::take(lru.set_cell(segment, number, LOCK));
-        Self { lru, segment, lists: lru.rings.open(segment), number, _guard: guard }
+    fn lock(lru: &'s Lru, number: u32) -> Self {
+        let guard = WordGuard::take(lru.set_cell(number, LOCK));
+        Self { lru, lists: &lru.lists, number, _guard: guard }
     }
 
     fn head(&self, kind: Kind) -> u32 {
@@ -337,7 +311,7 @@ impl<'s> Set<'s> {
         }
         self.count(USED).store(used + 1, Ordering::Relaxed);
         let id = self.number * share + used;
-        self.lru.state(self.segment, id).store(state(Kind::Free, self.number), Ordering::Relaxed);
+        self.lru.state(id).store(state(Kind::Free, self.number), Ordering::Relaxed);
         self.lists.push(head, id);
         Some(id)
     }
@@ -348,7 +322,7 @@ impl<'s> Set<'s> {
     }
 
     fn count(&self, cell: usize) -> &AtomicU32 {
-        self.lru.set_cell(self.segment, self.number, cell)
+        self.lru.set_cell(self.number, cell)
     }
 
     fn add(&self, kind: u32, change: i32) {
@@ -374,23 +348,23 @@ impl<'s> Set<'s> {
     /// Moves an element of this set to the head of one of its lists; it loses its
     /// reference (kernel `__bpf_lru_node_move`).
     fn move_to(&mut self, id: u32, kind: Kind) {
-        let (from, cpu) = parts(self.lru.state(self.segment, id).load(Ordering::Relaxed));
+        let (from, cpu) = parts(self.lru.state(id).load(Ordering::Relaxed));
         self.add(from, -1);
         self.add(kind as u32, 1);
-        self.lru.state(self.segment, id).store(state(kind, cpu), Ordering::Relaxed);
-        self.lru.unreference(self.segment, id);
+        self.lru.state(id).store(state(kind, cpu), Ordering::Relaxed);
+        self.lru.unreference(id);
         self.leave(id);
         self.lists.push(self.head(kind), id);
     }
 
     /// Takes a pending element in from a local list (kernel `__local_list_flush`).
     fn adopt(&mut self, id: u32) {
-        let referenced = self.lru.is_referenced(self.segment, id);
+        let referenced = self.lru.is_referenced(id);
         let kind = if referenced { Kind::Active } else { Kind::Inactive };
-        let cpu = parts(self.lru.state(self.segment, id).load(Ordering::Relaxed)).1;
+        let cpu = parts(self.lru.state(id).load(Ordering::Relaxed)).1;
         self.add(kind as u32, 1);
-        self.lru.state(self.segment, id).store(state(kind, cpu), Ordering::Relaxed);
-        self.lru.unreference(self.segment, id);
+        self.lru.state(id).store(state(kind, cpu), Ordering::Relaxed);
+        self.lru.unreference(id);
         self.lists.remove(id);
         self.lists.push(self.head(kind), id);
     }
@@ -398,8 +372,8 @@ impl<'s> Set<'s> {
     /// Moves a free or evicted element of this set to a list of free ones, given as its
     /// head and the state that goes with it (kernel `__bpf_lru_node_move_to_free`).
     fn release(&mut self, id: u32, (head, state): (u32, u32)) {
-        self.add(parts(self.lru.state(self.segment, id).load(Ordering::Relaxed)).0, -1);
-        self.lru.state(self.segment, id).store(state, Ordering::Relaxed);
+        self.add(parts(self.lru.state(id).load(Ordering::Relaxed)).0, -1);
+        self.lru.state(id).store(state, Ordering::Relaxed);
         self.leave(id);
         self.lists.push(head, id);
     }
@@ -421,7 +395,7 @@ impl<'s> Set<'s> {
         let Some(first) = self.lists.first(head) else { return };
         for _ in 0..self.scans() {
             let Some(id) = self.lists.last(head) else { return };
-            let referenced = self.lru.is_referenced(self.segment, id);
+            let referenced = self.lru.is_referenced(id);
             self.move_to(id, if referenced { Kind::Active } else { Kind::Inactive });
             if id == first {
                 return;
@@ -448,7 +422,7 @@ impl<'s> Set<'s> {
                 continue;
             }
             next = self.lists.prev(at);
-            if self.lru.is_referenced(self.segment, at) {
+            if self.lru.is_referenced(at) {
                 self.move_to(at, Kind::Active);
             }
             if at == last {
@@ -470,7 +444,7 @@ impl<'s> Set<'s> {
                 break;
             }
             let (id, before) = (at, self.lists.prev(at));
-            if self.lru.is_referenced(self.segment, id) {
+            if self.lru.is_referenced(id) {
                 self.move_to(id, Kind::Active);
             } else if evict(id) {
                 self.release(id, to);

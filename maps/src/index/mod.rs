@@ -7,18 +7,16 @@ mod hash;
 mod list;
 mod lru;
 mod pool;
-#[cfg(not(loom))]
 mod table;
 mod trie;
 
-#[cfg(all(test, loom))]
-mod model;
+#[cfg(test)]
+mod tests;
 
-#[cfg(not(loom))]
 pub(crate) use self::{
-    chain::Found,
+    chain::{Found, Index},
     hash::{Key, word},
     lru::Sharing,
-    table::{Index, LruTable, Table},
+    table::{LruTable, Table},
     trie::{AnyPrefix, Trie},
 };

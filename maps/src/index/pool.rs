@@ -1,68 +1,83 @@
 //! Which element ids are free.
 
-use crate::segment::{Cells32, Cells64, Layout, Segment};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause, shard};
+use crate::segment::{Cells32, Cells64, Parts};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause, thread_number};
 
 /// The free ids of a map, in its segment. All methods may be called from any thread.
 ///
-/// Ids that were given back lie on lock-free stacks, last in, first out; behind them are
-/// the ids that were never used. There are several stacks, each on a cache line of its
-/// own, and a thread begins with its own one, so that threads stay out of each other's
-/// way; it takes from the others' when its own is empty.
+/// Ids are split into shards, each on a cache line of its own: a lock-free stack of ids
+/// that were given back, last in, first out, and a share of those that were never used.
+/// A thread begins with its own shard, so that threads stay out of each other's way, also
+/// in the memory that belongs to the ids; it takes from the others when its own is empty.
 ///
 /// Besides, there are **spares**: ids in excess of the map's capacity, for replacements,
 /// which put a new element in before the old one goes, also when the map is full.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// The top of each stack, and at the end the first id that was never used.
-    tops: Cells64,
+    /// For each shard, the top of its stack, and how many ids of its share were ever used.
+    shards: Cells64,
     /// For each id that is on a stack, the id + 1 of the one below.
     links: Cells32,
     /// The spares, as id + 1; 0 where one is in use.
     spares: Cells32,
-    shards: usize,
+    /// The number of shards less one; a power of two less one.
+    shard_mask: usize,
     spare_count: usize,
+    /// Spares from the first on that belong to the thread with the same number.
+    owned: usize,
     capacity: u32,
 }
 
-/// Cells between two tops, or two spares: a cache line.
+/// Cells of a shard.
+const TOP: usize = 0;
+const USED: usize = 1;
+
+/// Cells between two shards, or two spares: a cache line.
 const LINE64: usize = 8;
 const LINE32: usize = 16;
 
-/// More stacks help nobody.
+/// More shards help nobody.
 const MOST_SHARDS: u32 = 8;
 
 impl Pool {
-    /// Plans a pool of the ids `0..capacity` and `spares` more, for about `threads`
-    /// threads.
-    pub(crate) fn plan(layout: &mut Layout, capacity: u32, spares: u32, threads: u32) -> Self {
-        let shards = threads.clamp(1, MOST_SHARDS) as usize;
+    /// A pool of the ids `0..capacity` and `spares` more, for about `threads` threads. Some
+    /// of the first threads of a process have spares of their own, unless other processes
+    /// use the pool too.
+    pub(crate) fn new(
+        parts: &mut Parts<'_>,
+        capacity: u32,
+        spares: u32,
+        threads: u32,
+        is_shared: bool,
+    ) -> Self {
+        let shards = threads.clamp(1, MOST_SHARDS).next_power_of_two() as usize;
         let spare_count = spares as usize;
         Self {
-            tops: layout.cells64(((shards + 1) * LINE64) as u64),
-            links: layout.cells32(u64::from(capacity) + u64::from(spares)),
-            spares: layout.cells32((spare_count * LINE32) as u64),
-            shards,
+            shards: parts.cells64((shards * LINE64) as u64),
+            links: parts.cells32(u64::from(capacity) + u64::from(spares)),
+            spares: parts.cells32((spare_count * LINE32) as u64),
+            shard_mask: shards - 1,
             spare_count,
+            owned: if is_shared { 0 } else { spare_count / 2 },
             capacity,
         }
     }
 
-    /// Makes all ids of a new segment free.
-    pub(crate) fn fill(&self, segment: &Segment) {
+    /// Makes all ids free, in new cells.
+    pub(crate) fn fill(&self) {
         for (slot, id) in (self.capacity..).take(self.spare_count).enumerate() {
-            self.spare(segment, slot).store(id + 1, Ordering::Relaxed);
+            self.spare(slot).store(id + 1, Ordering::Relaxed);
         }
     }
 
     /// Takes a free id; `None` when all are taken.
     #[inline]
-    pub(crate) fn take(&self, segment: &Segment) -> Option<u32> {
-        let own = shard() % self.shards;
-        let taken = self
-            .pop(segment, own)
-            .or_else(|| self.take_unused(segment))
-            .or_else(|| (1..self.shards).find_map(|n| self.pop(segment, (own + n) % self.shards)));
+    pub(crate) fn take(&self) -> Option<u32> {
+        let own = thread_number() & self.shard_mask;
+        let taken = self.pop(own).or_else(|| self.take_unused(own)).or_else(|| {
+            let mut others = (1..=self.shard_mask).map(|n| (own + n) & self.shard_mask);
+            others.find_map(|shard| self.pop(shard).or_else(|| self.take_unused(shard)))
+        });
         // Whatever the new owner writes comes after the old one's last word.
         fence(Ordering::Release);
         taken
@@ -70,12 +85,11 @@ impl Pool {
 
     /// Gives an id back.
     #[inline]
-    pub(crate) fn give(&self, segment: &Segment, id: u32) {
-        let top = self.top(segment, shard() % self.shards);
-        let links = segment.cells32(self.links);
+    pub(crate) fn give(&self, id: u32) {
+        let top = self.cell(thread_number() & self.shard_mask, TOP);
         let mut old = top.load(Ordering::Relaxed);
         loop {
-            links[id as usize].store(low(old), Ordering::Relaxed);
+            self.links[id as usize].store(low(old), Ordering::Relaxed);
             let new = changed(old) | u64::from(id + 1);
             match top.compare_exchange_weak(old, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
@@ -86,10 +100,20 @@ impl Pool {
 
     /// Takes a spare; waits while more threads replace than there are spares.
     #[inline]
-    pub(crate) fn take_spare(&self, segment: &Segment) -> Spare {
-        let mut slot = shard() % self.spare_count;
+    pub(crate) fn take_spare(&self) -> Spare {
+        let own = thread_number();
+        if own < self.owned {
+            // Nobody else touches this slot: no atomic exchange is needed.
+            let held = self.spare(own);
+            if let Some(id) = held.load(Ordering::Relaxed).checked_sub(1) {
+                held.store(0, Ordering::Relaxed);
+                fence(Ordering::Release);
+                return Spare { id, slot: own };
+            }
+        }
+        let mut slot = self.owned;
         for tries in 0.. {
-            let held = self.spare(segment, slot);
+            let held = self.spare(slot);
             if held.load(Ordering::Relaxed) != 0 {
                 let id = held.swap(0, Ordering::Acquire);
                 if let Some(id) = id.checked_sub(1) {
@@ -97,7 +121,7 @@ impl Pool {
                     return Spare { id, slot };
                 }
             }
-            slot = (slot + 1) % self.spare_count;
+            slot = if slot + 1 < self.spare_count { slot + 1 } else { self.owned };
             pause(tries);
         }
         unreachable!("a loop without an end")
@@ -107,16 +131,15 @@ impl Pool {
     ///
     /// Which ids are spares does not matter, only how many.
     #[inline]
-    pub(crate) fn put_spare(&self, segment: &Segment, spare: Spare, id: u32) {
-        self.spare(segment, spare.slot).store(id + 1, Ordering::Release);
+    pub(crate) fn put_spare(&self, spare: Spare, id: u32) {
+        self.spare(spare.slot).store(id + 1, Ordering::Release);
     }
 
-    fn pop(&self, segment: &Segment, stack: usize) -> Option<u32> {
-        let top = self.top(segment, stack);
-        let links = segment.cells32(self.links);
+    fn pop(&self, shard: usize) -> Option<u32> {
+        let top = self.cell(shard, TOP);
         let mut old = top.load(Ordering::Acquire);
         while let Some(id) = low(old).checked_sub(1) {
-            let below = links[id as usize].load(Ordering::Relaxed);
+            let below = self.links[id as usize].load(Ordering::Relaxed);
             let new = changed(old) | u64::from(below);
             match top.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(id),
@@ -126,27 +149,33 @@ impl Pool {
         None
     }
 
-    fn take_unused(&self, segment: &Segment) -> Option<u32> {
-        let unused = self.top(segment, self.shards);
-        let mut next = unused.load(Ordering::Relaxed);
-        while next < u64::from(self.capacity) {
-            match unused.compare_exchange_weak(next, next + 1, Ordering::Relaxed, Ordering::Relaxed)
-            {
-                Ok(_) => return Some(low(next)),
-                Err(now) => next = now,
+    /// Takes an id that was never used from a shard's share of them.
+    fn take_unused(&self, shard: usize) -> Option<u32> {
+        let unused = self.cell(shard, USED);
+        let before = |shards: usize| {
+            let shards = shards as u64;
+            u64::from(self.capacity) * shards / (self.shard_mask as u64 + 1)
+        };
+        let (start, end) = (before(shard), before(shard + 1));
+        let mut used = unused.load(Ordering::Relaxed);
+        while start + used < end {
+            let order = Ordering::Relaxed;
+            match unused.compare_exchange_weak(used, used + 1, order, order) {
+                Ok(_) => return Some(low(start + used)),
+                Err(now) => used = now,
             }
         }
         None
     }
 
-    /// A stack's top: an id + 1, 0 when it is empty; above it a count of changes, so that
-    /// a top that went and came back is not taken for the old one.
-    fn top<'s>(&self, segment: &'s Segment, stack: usize) -> &'s AtomicU64 {
-        &segment.cells64(self.tops)[stack * LINE64]
+    /// A cell of a shard. The top is an id + 1, 0 when the stack is empty; above it stands a
+    /// count of changes, so that a top that went and came back is not taken for the old one.
+    fn cell(&self, shard: usize, cell: usize) -> &AtomicU64 {
+        &self.shards[shard * LINE64 + cell]
     }
 
-    fn spare<'s>(&self, segment: &'s Segment, slot: usize) -> &'s AtomicU32 {
-        &segment.cells32(self.spares)[slot * LINE32]
+    fn spare(&self, slot: usize) -> &AtomicU32 {
+        &self.spares[slot * LINE32]
     }
 }
 
@@ -165,69 +194,4 @@ fn low(top: u64) -> u32 {
 /// The upper half of the next value of a top.
 fn changed(top: u64) -> u64 {
     ((top >> 32).wrapping_add(1)) << 32
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    fn pool(capacity: u32, spares: u32) -> (Pool, Segment) {
-        let mut layout = Layout::default();
-        let pool = Pool::plan(&mut layout, capacity, spares, 4);
-        let segment = Segment::new(&layout, "t", None).expect("small");
-        pool.fill(&segment);
-        (pool, segment)
-    }
-
-    #[test]
-    fn every_id_is_taken_once_and_freed_ids_come_first() {
-        let (pool, segment) = pool(3, 1);
-        let all: Vec<u32> = (0..3).filter_map(|_| pool.take(&segment)).collect();
-        assert_eq!(all, [0, 1, 2]);
-        assert_eq!(pool.take(&segment), None);
-        pool.give(&segment, 2);
-        pool.give(&segment, 1);
-        assert_eq!(pool.take(&segment), Some(1));
-        assert_eq!(pool.take(&segment), Some(2));
-        assert_eq!(pool.take(&segment), None);
-    }
-
-    #[test]
-    fn a_replaced_id_is_the_next_spare() {
-        let (pool, segment) = pool(3, 1);
-        let spare = pool.take_spare(&segment);
-        assert_eq!(spare.id, 3);
-        pool.put_spare(&segment, spare, 0);
-        assert_eq!(pool.take_spare(&segment).id, 0);
-    }
-
-    #[test]
-    fn threads_never_share_an_id_and_none_is_lost() {
-        let (pool, segment) = pool(8, 2);
-        let owners: Vec<AtomicU32> = (0..10).map(|_| AtomicU32::new(0)).collect();
-        std::thread::scope(|scope| {
-            for thread in 1..=4 {
-                let (owners, pool, segment) = (&owners, &pool, &segment);
-                let own = move |id: u32| {
-                    let before = owners[id as usize].swap(thread, Ordering::Relaxed);
-                    assert_eq!(before, 0, "id {id} has two owners");
-                    owners[id as usize].store(0, Ordering::Relaxed);
-                };
-                scope.spawn(move || {
-                    for _ in 0..20_000 {
-                        let spare = pool.take_spare(segment);
-                        own(spare.id);
-                        let id = spare.id;
-                        pool.put_spare(segment, spare, id);
-                        if let Some(id) = pool.take(segment) {
-                            own(id);
-                            pool.give(segment, id);
-                        }
-                    }
-                });
-            }
-        });
-        let rest = std::iter::from_fn(|| pool.take(&segment)).count();
-        assert_eq!(rest, 8, "no id was lost");
-    }
 }

@@ -1,94 +1,15 @@
-//! A hash index in its segment, and the tables that are built on it: an index with the
-//! elements that are free.
+//! What hash types are built on: an index, and the elements that are free.
 
-use super::bucket::Bucket;
-use super::chain::{Chains, Found, MOST_ELEMENTS};
+use super::chain::Index;
 use super::hash::Key;
 use super::lru::{Lru, Sharing};
 use super::pool::{Pool, Spare};
 use crate::home::Home;
-use crate::segment::{Layout, Segment};
+use crate::segment::build;
 use crate::{Errno, MapDef};
 
-/// The index of one map: which element has which key.
-#[derive(Debug)]
-pub(crate) struct Index {
-    segment: Segment,
-    chains: Chains,
-}
-
-impl Index {
-    /// An empty index over `elements` elements; `plan` adds what else is to lie in its
-    /// segment.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` when the host gives no room.
-    fn new<T>(
-        def: &MapDef,
-        home: &Home,
-        elements: u32,
-        plan: impl FnOnce(&mut Layout) -> T,
-    ) -> Result<(Self, T), Errno> {
-        let mut layout = Layout::default();
-        let chains = Chains::plan(&mut layout, def.max_entries, elements, def.key_size);
-        let more = plan(&mut layout);
-        let segment = home.segment(&layout, &def.name)?;
-        Ok((Self { segment, chains }, more))
-    }
-
-    /// The number of buckets.
-    pub(crate) fn buckets(&self) -> u32 {
-        self.chains.buckets()
-    }
-
-    /// Finds the element that has a key.
-    #[inline]
-    pub(crate) fn find(&self, key: &[u8]) -> Option<Found> {
-        self.chains.find(&self.segment, &Key::new(key))
-    }
-
-    /// Whether the element still is the one that was found.
-    #[inline]
-    pub(crate) fn still(&self, found: Found) -> bool {
-        self.chains.still(&self.segment, found)
-    }
-
-    /// Copies the key of an element out; `false` when it has gone.
-    pub(crate) fn copy_key(&self, found: Found, out: &mut [u8]) -> bool {
-        self.chains.copy_key(&self.segment, found, out)
-    }
-
-    /// The elements of a bucket at one moment, in chain order.
-    pub(crate) fn bucket_elements(&self, bucket: u32) -> Vec<Found> {
-        self.chains.bucket_elements(&self.segment, bucket)
-    }
-
-    /// The keys in a bucket; `None` behind the last one.
-    pub(crate) fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {
-        self.chains.bucket_keys(&self.segment, bucket)
-    }
-
-    /// The key after `key` in the index's order (kernel `htab_map_get_next_key`).
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT` behind the last one.
-    pub(crate) fn next(&self, key: Option<&[u8]>, out: &mut [u8]) -> Result<(), Errno> {
-        if self.chains.next(&self.segment, key, out) { Ok(()) } else { Err(Errno::ENOENT) }
-    }
-
-    /// How many elements there are, by walking all buckets.
-    pub(crate) fn count(&self) -> u64 {
-        (0..self.buckets()).map(|bucket| self.bucket_elements(bucket).len() as u64).sum()
-    }
-
-    /// Locks the bucket of a key for a change.
-    #[inline]
-    pub(crate) fn lock(&self, key: &Key<'_>) -> Bucket<'_> {
-        self.chains.lock(&self.segment, key)
-    }
-}
+/// The most elements: ids + 1 have 32 bits.
+const MOST_ELEMENTS: u32 = u32::MAX - 1;
 
 /// An index and the elements that are free: what the HASH family but for LRU is built
 /// on.
@@ -109,15 +30,18 @@ impl Table {
     pub(crate) fn new(def: &MapDef, home: &Home, threads: u32) -> Result<Self, Errno> {
         let capacity = def.max_entries;
         // The kernel has a spare for each CPU; user space writes here too.
-        let spares = threads.clamp(2, 64);
+        let spares = threads.saturating_mul(4).clamp(8, 64);
         let elements = capacity.checked_add(spares).filter(|&n| n <= MOST_ELEMENTS);
         let elements = elements.ok_or(Errno::ENOMEM)?;
-        let plan = |layout: &mut Layout| Pool::plan(layout, capacity, spares, threads);
-        let (index, pool) = Index::new(def, home, elements, plan)?;
+        let table = build(home, &def.name, |parts| Self {
+            index: Index::new(parts, capacity, elements, def.key_size),
+            pool: Pool::new(parts, capacity, spares, threads, home.is_shared()),
+            elements,
+        })?;
         if home.is_new() {
-            pool.fill(&index.segment);
+            table.pool.fill();
         }
-        Ok(Self { index, pool, elements })
+        Ok(table)
     }
 
     /// The number of element ids, spares included: what values must have room for.
@@ -128,25 +52,25 @@ impl Table {
     /// Takes a free element for a new key; `None` when the map is full.
     #[inline]
     pub(crate) fn take(&self) -> Option<u32> {
-        self.pool.take(&self.index.segment)
+        self.pool.take()
     }
 
     /// Gives an element back that is in no bucket.
     #[inline]
     pub(crate) fn give(&self, id: u32) {
-        self.pool.give(&self.index.segment, id);
+        self.pool.give(id);
     }
 
     /// Takes a free element that will replace another one.
     #[inline]
     pub(crate) fn take_spare(&self) -> Spare {
-        self.pool.take_spare(&self.index.segment)
+        self.pool.take_spare()
     }
 
     /// Gives back a spare, or the element that it replaced.
     #[inline]
     pub(crate) fn put_spare(&self, spare: Spare, id: u32) {
-        self.pool.put_spare(&self.index.segment, spare, id);
+        self.pool.put_spare(spare, id);
     }
 
     /// Removes a key, once `last` has seen its element.
@@ -158,10 +82,10 @@ impl Table {
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
         let bucket = self.index.lock(&key);
-        let id = bucket.find(&key).ok_or(Errno::ENOENT)?;
-        last(id);
-        bucket.remove(id);
-        self.give(id);
+        let place = bucket.find(&key).ok_or(Errno::ENOENT)?;
+        last(place.id);
+        bucket.remove(place);
+        self.give(place.id);
         Ok(())
     }
 }
@@ -187,12 +111,15 @@ impl LruTable {
         sharing: Sharing,
     ) -> Result<Self, Errno> {
         let elements = def.max_entries;
-        let plan = |layout: &mut Layout| Lru::plan(layout, elements, cpus, sharing);
-        let (index, lru) = Index::new(def, home, elements, plan)?;
+        let table = build(home, &def.name, |parts| Self {
+            index: Index::new(parts, elements, elements, def.key_size),
+            lru: Lru::new(parts, elements, cpus, sharing),
+            elements,
+        })?;
         if home.is_new() {
-            lru.fill(&index.segment);
+            table.lru.fill();
         }
-        Ok(Self { index, lru, elements })
+        Ok(table)
     }
 
     /// The number of element ids: what values must have room for.
@@ -203,27 +130,26 @@ impl LruTable {
     /// Takes a free element for CPU `cpu`, evicting others when there is none. `None` when
     /// even that gives none. The caller holds no bucket.
     pub(crate) fn take(&self, cpu: u32) -> Option<u32> {
-        let Index { segment, chains } = &self.index;
-        self.lru.take(segment, cpu, &mut |id| {
+        self.lru.take(cpu, &mut |id| {
             // An element that another thread has just taken may be in no bucket yet.
-            let bucket = chains.lock_bucket(segment, chains.bucket_of_element(segment, id));
-            let holds = bucket.holds(id);
-            if holds {
-                bucket.remove(id);
+            let bucket = self.index.lock_bucket(self.index.bucket_of_element(id));
+            let place = bucket.find_id(id);
+            if let Some(place) = place {
+                bucket.remove(place);
             }
-            holds
+            place.is_some()
         })
     }
 
     /// Gives an element back that is in no bucket. The caller holds no bucket.
     pub(crate) fn give(&self, id: u32) {
-        self.lru.give(&self.index.segment, id);
+        self.lru.give(id);
     }
 
     /// Notes that an element was used.
     #[inline]
     pub(crate) fn reference(&self, id: u32) {
-        self.lru.reference(&self.index.segment, id);
+        self.lru.reference(id);
     }
 
     /// Removes a key, once `last` has seen its element.
@@ -234,110 +160,10 @@ impl LruTable {
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
         let bucket = self.index.lock(&key);
-        let id = bucket.find(&key).ok_or(Errno::ENOENT)?;
-        last(id);
-        bucket.remove(id);
-        self.give(id);
+        let place = bucket.find(&key).ok_or(Errno::ENOENT)?;
+        last(place.id);
+        bucket.remove(place);
+        self.give(place.id);
         Ok(())
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    fn table(capacity: u32, key_size: u32) -> Table {
-        let def = MapDef { max_entries: capacity, key_size, ..MapDef::default() };
-        Table::new(&def, &Home::private(), 2).expect("small")
-    }
-
-    fn insert(table: &Table, bytes: &[u8]) -> Option<u32> {
-        let key = Key::new(bytes);
-        let bucket = table.index.lock(&key);
-        let id = table.take()?;
-        bucket.insert(id, &key);
-        Some(id)
-    }
-
-    fn remove(table: &Table, bytes: &[u8]) {
-        table.remove(bytes, |_| ()).expect("there");
-    }
-
-    #[test]
-    fn what_is_inserted_is_found_and_what_is_removed_is_not() {
-        for size in [4, 8, 12, 16, 17, 64] {
-            let table = table(100, size);
-            let key = |n: u32| {
-                let mut key = vec![0; size as usize];
-                key[..4].copy_from_slice(&n.to_le_bytes());
-                *key.last_mut().expect("not empty") = 7;
-                key
-            };
-            for n in 0..100 {
-                assert!(insert(&table, &key(n)).is_some());
-            }
-            assert_eq!(insert(&table, &key(100)), None, "full");
-            (0..100).step_by(2).for_each(|n| remove(&table, &key(n)));
-            for n in 0..100 {
-                assert_eq!(table.index.find(&key(n)).is_some(), n % 2 == 1, "{n}");
-            }
-        }
-    }
-
-    #[test]
-    fn iteration_sees_each_key_once() {
-        let table = table(50, 4);
-        for n in 0..50u32 {
-            insert(&table, &(n * 7).to_le_bytes());
-        }
-        let (mut seen, mut key) = (Vec::new(), None::<[u8; 4]>);
-        let mut next = [0; 4];
-        while table.index.next(key.as_ref().map(|k| &k[..]), &mut next).is_ok() {
-            seen.push(u32::from_le_bytes(next));
-            key = Some(next);
-        }
-        seen.sort_unstable();
-        assert_eq!(seen, (0..50).map(|k| k * 7).collect::<Vec<_>>());
-    }
-
-    /// Keys that stay, some of them replaced over and over, are never missed while others
-    /// come and go in the same few buckets.
-    #[test]
-    fn readers_never_miss_a_key_that_stays() {
-        let table = table(40, 8);
-        let key = |n: u64| n.to_le_bytes();
-        (0..16).for_each(|n| assert!(insert(&table, &key(n)).is_some()));
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let (table, done) = (&table, &done);
-            for thread in 0..2u64 {
-                scope.spawn(move || {
-                    for round in 0..30_000u64 {
-                        let stays = key(round % 16);
-                        let stays = Key::new(&stays);
-                        let bucket = table.index.lock(&stays);
-                        let old = bucket.find(&stays).expect("it was never removed");
-                        let spare = table.take_spare();
-                        bucket.replace(old, spare.id, &stays);
-                        table.put_spare(spare, old);
-                        let churning = key(1000 + thread * 64 + round % 20);
-                        if table.remove(&churning, |_| ()).is_err() {
-                            insert(table, &churning);
-                        }
-                    }
-                    done.store(true, Ordering::Relaxed);
-                });
-            }
-            scope.spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    for n in 0..16 {
-                        assert!(table.index.find(&key(n)).is_some(), "{n} was missed");
-                    }
-                }
-            });
-        });
-        (0..16).for_each(|n| remove(&table, &key(n)));
     }
 }

@@ -11,7 +11,7 @@ use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_ANY, BPF_F_ACCESS_MASK, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED};
 use crate::jhash::jhash;
 use crate::map::{ProgramOp as Op, Source, Target};
-use crate::segment::{Cells64, Layout, Segment};
+use crate::segment::{Cells64, build};
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -52,10 +52,8 @@ fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
         hashes => hashes,
     };
     let bits = bits(def.max_entries, hashes);
-    let mut layout = Layout::default();
-    let cells = layout.cells64(bits / 64);
-    let segment = core.home().segment(&layout, &def.name)?;
-    Ok(Arc::new(BloomFilter { core, hashes, bits, segment, cells }))
+    let cells = build(core.home(), &def.name, |parts| parts.cells64(bits / 64))?;
+    Ok(Arc::new(BloomFilter { core, hashes, bits, cells }))
 }
 
 /// How many bits a filter has, a power of two from 64 to 2^32: about 7/5 for each hash of
@@ -74,7 +72,6 @@ struct BloomFilter {
     core: Core,
     hashes: u32,
     bits: u64,
-    segment: Segment,
     cells: Cells64,
 }
 
@@ -95,11 +92,10 @@ impl BloomFilter {
 
     /// The cells and bits that stand for a value, one for each hash.
     fn places(&self, value: &[u8]) -> impl Iterator<Item = (&AtomicU64, u64)> {
-        let cells = self.segment.cells64(self.cells);
         (0..self.hashes).map(move |seed| {
             let bit = u64::from(jhash(value, seed)) & (self.bits - 1);
             let word = usize::try_from(bit / 64).expect("below the number of words");
-            (&cells[word], 1 << (bit % 64))
+            (&self.cells[word], 1 << (bit % 64))
         })
     }
 

@@ -102,7 +102,9 @@ impl Hash {
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         match old {
-            Some(id) if locked => self.values.write_locked(self.core.world(), id, value),
+            Some(old) if locked => {
+                self.values.write_locked(self.core.world(), old.id, value);
+            }
             Some(old) => {
                 let spare = self.table.take_spare();
                 if let Err(errno) = self.values.ready(spare.id) {
@@ -112,7 +114,7 @@ impl Hash {
                 }
                 self.values.write(spare.id, 0, value);
                 bucket.replace(old, spare.id, &key);
-                self.table.put_spare(spare, old);
+                self.table.put_spare(spare, old.id);
             }
             None => {
                 let id = self.table.take().ok_or(Errno::E2BIG)?;
@@ -203,7 +205,8 @@ impl Map for Hash {
 
     #[inline]
     fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
-        Some(self.values.ptr(self.table.index.find(key)?.id, 0))
+        let found = self.table.index.find(key)?;
+        Some(self.values.ptr(found.id, 0))
     }
 
     fn update(&self, key: &[u8], value: Source<'_>, flags: u64, _cpu: u32) -> Result<(), Errno> {
@@ -243,7 +246,7 @@ impl Map for Hash {
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.table.index.next(key, next)
+        if self.table.index.next(key, next) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {

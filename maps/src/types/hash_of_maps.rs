@@ -12,7 +12,7 @@ use crate::flags::BPF_EXIST;
 use crate::index::{Key, Table};
 use crate::inner::{check_template, resolve};
 use crate::map::ProgramOp;
-use crate::segment::{Cells32, Layout, Segment};
+use crate::segment::{Cells32, build};
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -34,10 +34,9 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let table = Table::new(core.def(), core.home(), world.cpus())?;
-    let mut layout = Layout::default();
-    let cells = layout.cells32(u64::from(table.ids()));
-    let handles = Segment::new(&layout, &core.def().name, None)?;
-    Ok(Arc::new(HashOfMaps { core, table, handles, cells, kept: Mutex::default() }))
+    let count = u64::from(table.ids());
+    let handles = build(core.home(), &core.def().name, |parts| parts.cells32(count))?;
+    Ok(Arc::new(HashOfMaps { core, table, handles, kept: Mutex::default() }))
 }
 
 #[derive(Debug)]
@@ -45,15 +44,14 @@ struct HashOfMaps {
     core: Core,
     table: Table,
     /// The handle of each element's map.
-    handles: Segment,
-    cells: Cells32,
+    handles: Cells32,
     /// Keeps the maps alive, by element.
     kept: Mutex<HashMap<u32, Arc<dyn Map>>>,
 }
 
 impl HashOfMaps {
     fn handle(&self, id: u32) -> &AtomicU32 {
-        &self.handles.cells32(self.cells)[id as usize]
+        &self.handles[id as usize]
     }
 
     /// Puts a map into an element that no one can find yet.
@@ -117,15 +115,15 @@ impl Map for HashOfMaps {
         let spare = self.table.take_spare();
         self.keep(spare.id, map);
         bucket.replace(old, spare.id, &key);
-        let gone = lock(&self.kept).remove(&old);
-        self.table.put_spare(spare, old);
+        let gone = lock(&self.kept).remove(&old.id);
+        self.table.put_spare(spare, old.id);
         // The inner map may go here, where no lock is held.
         drop(gone);
         Ok(())
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.table.index.next(key, next)
+        if self.table.index.next(key, next) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {

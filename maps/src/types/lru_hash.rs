@@ -104,7 +104,7 @@ impl LruHash {
             Some(old) => {
                 self.table.reference(new);
                 bucket.replace(old, new, &key);
-                self.table.give(old);
+                self.table.give(old.id);
             }
             None => bucket.insert(new, &key),
         }
@@ -156,7 +156,7 @@ impl Map for LruHash {
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.table.index.next(key, next)
+        if self.table.index.next(key, next) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {

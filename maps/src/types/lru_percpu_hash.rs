@@ -79,8 +79,8 @@ impl LruPercpuHash {
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         if let Some(old) = old {
-            self.table.reference(old);
-            writes.replace(&self.values, old);
+            self.table.reference(old.id);
+            writes.replace(&self.values, old.id);
             return Ok(Used::Old);
         }
         let new = new.ok_or(Errno::ENOENT)?;
@@ -142,7 +142,7 @@ impl Map for LruPercpuHash {
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.table.index.next(key, next)
+        if self.table.index.next(key, next) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {

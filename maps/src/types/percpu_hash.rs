@@ -54,8 +54,8 @@ impl PercpuHash {
         let bucket = self.table.index.lock(&key);
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
-        if let Some(id) = old {
-            writes.replace(&self.values, id);
+        if let Some(old) = old {
+            writes.replace(&self.values, old.id);
             return Ok(());
         }
         let id = self.table.take().ok_or(Errno::E2BIG)?;
@@ -111,7 +111,7 @@ impl Map for PercpuHash {
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        self.table.index.next(key, next)
+        if self.table.index.next(key, next) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     fn bucket_keys(&self, bucket: u32) -> Option<Vec<Vec<u8>>> {

@@ -9,7 +9,7 @@ use super::{Keys, Make, Refusal, Rules, check_flags, rule};
 use crate::cells;
 use crate::flags::{BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_NUMA_NODE, BPF_NOEXIST};
 use crate::map::{ProgramOp as Op, Source, Target};
-use crate::segment::{Cells32, Cells64, Layout, Segment};
+use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::word_lock::WordGuard;
 use crate::{Core, Errno, Map, MapDef, World};
@@ -58,7 +58,6 @@ enum Read {
 pub(super) struct QueueStack {
     core: Core,
     end: End,
-    segment: Segment,
     /// Lock, head and tail.
     header: Cells32,
     values: Cells64,
@@ -74,16 +73,15 @@ impl QueueStack {
     pub(super) fn new(core: Core, end: End) -> Result<Self, Errno> {
         let def = core.def();
         let stride = cells::count(def.value_size);
-        let mut layout = Layout::default();
-        let header = layout.cells32(3);
-        let values = layout.cells64(stride as u64 * (u64::from(def.max_entries) + 1));
-        let segment = core.home().segment(&layout, &def.name)?;
+        let cells = stride as u64 * (u64::from(def.max_entries) + 1);
+        let parts = build(core.home(), &def.name, |p| (p.cells32(3), p.cells64(cells)))?;
+        let (header, values) = parts;
         let slots = def.max_entries.wrapping_add(1);
-        Ok(Self { core, end, segment, header, values, slots, stride })
+        Ok(Self { core, end, header, values, slots, stride })
     }
 
     fn lock(&self) -> Ring<'_> {
-        let header = self.segment.cells32(self.header);
+        let header = &self.header;
         let guard = WordGuard::take(&header[0]);
         Ring { map: self, head: &header[1], tail: &header[2], _guard: guard }
     }
@@ -133,7 +131,7 @@ impl Ring<'_> {
 
     fn value(&self, slot: u32) -> &[AtomicU64] {
         let stride = self.map.stride;
-        &self.map.segment.cells64(self.map.values)[stride * slot as usize..][..stride]
+        &self.map.values[stride * slot as usize..][..stride]
     }
 
     /// The slot before `slot`.

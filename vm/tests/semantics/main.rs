@@ -1,7 +1,8 @@
-//! Replays on skep what was recorded from a kernel: `testdata/semantics/*.txt`.
+//! Replays on skep what was recorded from a kernel: `testdata/semantics/*.txt`, and the
+//! scripts in `testdata/maps`.
 //!
 //! Each file has a family here that knows its questions and answers them on skep, in the
-//! words of the file. A trial is a section of a file. Where skep answers otherwise, the
+//! words of the file. A trial is a section of a file, or a case of a script. Where skep answers otherwise, the
 //! case stands in `testdata/semantics/differences.tsv` with what skep answers and why;
 //! a row there that no case needs any more is a failure too.
 
@@ -9,6 +10,7 @@ mod access;
 mod adjust;
 mod agent;
 mod arithmetic;
+mod cells;
 mod context;
 mod context_access;
 mod coverage;
@@ -18,7 +20,6 @@ mod elements;
 mod for_each;
 mod format;
 mod keyless;
-mod lab;
 mod legacy;
 mod loops;
 mod lpm;
@@ -29,6 +30,7 @@ mod probe;
 mod probe_read;
 mod ring;
 mod runs;
+mod scripts;
 mod section;
 mod state;
 mod system;
@@ -37,6 +39,7 @@ mod text;
 mod verdict;
 
 use libtest_mimic::{Arguments, Trial};
+use skep_difftest::lab;
 
 use section::Section;
 
@@ -87,7 +90,8 @@ fn main() {
         .collect();
     trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
-    trials.extend(coverage::trials());
+    trials.extend(cells::trials());
+    trials.push(Trial::test("coverage: every_helper_is_called", coverage::every_helper_is_called));
     trials.extend(system::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -24,13 +24,12 @@ pub(crate) use prefix::AnyPrefix;
 use self::nodes::{GRACE, Nodes};
 use self::prefix::{MOST_WORDS, Prefix};
 use crate::home::Home;
-use crate::segment::{Layout, Segment};
+use crate::segment::build;
 use crate::{Errno, MapDef};
 
-/// A trie and its segment.
+/// A trie.
 #[derive(Debug)]
 pub(crate) struct Trie {
-    segment: Segment,
     nodes: Nodes,
     /// Words of a prefix.
     words: usize,
@@ -48,10 +47,8 @@ impl Trie {
     /// `ENOMEM` when the host gives no room.
     pub(crate) fn new(def: &MapDef, home: &Home, elements: u32) -> Result<Self, Errno> {
         let words = prefix::words(def.key_size as usize);
-        let mut layout = Layout::default();
-        let nodes = Nodes::plan(&mut layout, elements, words);
-        let segment = home.segment(&layout, &def.name)?;
-        Ok(Self { segment, nodes, words })
+        let nodes = build(home, &def.name, |parts| Nodes::new(parts, elements, words))?;
+        Ok(Self { nodes, words })
     }
 
     /// The number of element ids: what values must have room for.
@@ -61,7 +58,7 @@ impl Trie {
 
     /// How many elements there are.
     pub(crate) fn count(&self) -> u32 {
-        self.nodes.count(&self.segment)
+        self.nodes.count()
     }
 
     /// The element with the longest prefix of `key`; none for a key that is longer than
@@ -86,7 +83,7 @@ impl Trie {
     #[inline]
     fn read_by<const W: usize, R>(&self, key: &[u8], mut then: impl FnMut(u32) -> R) -> Option<R> {
         let key = Prefix::<W>::new(key)?;
-        let tree = self.nodes.open(&self.segment);
+        let tree = self.nodes.open();
         tree.read(|| tree.longest(&key).checked_sub(1).map(&mut then))
     }
 
@@ -94,18 +91,18 @@ impl Trie {
     /// has; `false` behind the last.
     pub(crate) fn next(&self, key: Option<&[u8]>, out: &mut [u8]) -> bool {
         let key = key.and_then(AnyPrefix::new);
-        let tree = self.nodes.open(&self.segment);
+        let tree = self.nodes.open();
         let next = tree.read(|| tree.after(key.as_ref()).map(|link| tree.prefix(link)));
         next.inspect(|prefix| prefix.write(out)).is_some()
     }
 
     /// Locks the trie for a change.
     pub(crate) fn edit(&self) -> Edit<'_> {
-        Edit(self.nodes.lock(&self.segment))
+        Edit(self.nodes.lock())
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

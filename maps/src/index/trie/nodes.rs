@@ -2,7 +2,7 @@
 //! again.
 
 use super::prefix::{AnyPrefix, LEN_BITS, Prefix, len_of};
-use crate::segment::{Cells32, Cells64, Layout, Segment};
+use crate::segment::{Cells32, Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::word_lock::WordGuard;
 
@@ -13,7 +13,7 @@ pub(super) const GRACE: u32 = 64;
 /// A link is a node's id + 1; none is 0.
 pub(super) type Link = u32;
 
-/// Where the parts of a trie lie in its segment.
+/// The nodes of a trie, and what its writers know.
 #[derive(Debug)]
 pub(super) struct Nodes {
     /// The writers' own, see [`State`].
@@ -62,12 +62,12 @@ pub(super) enum Kind {
 }
 
 impl Nodes {
-    /// Plans nodes for `elements` elements with prefixes of `words` words.
-    pub(super) fn plan(layout: &mut Layout, elements: u32, words: usize) -> Self {
+    /// Nodes for `elements` elements with prefixes of `words` words.
+    pub(super) fn new(parts: &mut Parts<'_>, elements: u32, words: usize) -> Self {
         let stride = words + 1;
         Self {
-            state: layout.cells32(u64::from(State::Waiting as u32 + GRACE)),
-            cells: layout.cells64(HEAD as u64 + u64::from(elements) * (stride + FORK) as u64),
+            state: parts.cells32(u64::from(State::Waiting as u32 + GRACE)),
+            cells: parts.cells64(HEAD as u64 + u64::from(elements) * (stride + FORK) as u64),
             stride,
             elements,
         }
@@ -75,22 +75,22 @@ impl Nodes {
 
     /// The tree as readers see it, who change nothing.
     #[inline]
-    pub(super) fn open<'s>(&self, segment: &'s Segment) -> Tree<'s> {
-        let (head, cells) = segment.cells64(self.cells).split_at(HEAD);
+    pub(super) fn open(&self) -> Tree<'_> {
+        let (head, cells) = self.cells.split_at(HEAD);
         let (root, freed) = (&head[ROOT], &head[FREED]);
         Tree { root, freed, cells, stride: self.stride, elements: self.elements }
     }
 
     /// The tree for one writer at a time.
-    pub(super) fn lock<'s>(&self, segment: &'s Segment) -> Writer<'s> {
-        let state = segment.cells32(self.state);
+    pub(super) fn lock(&self) -> Writer<'_> {
+        let state = &*self.state;
         let guard = WordGuard::take(&state[State::Lock as usize]);
-        Writer { tree: self.open(segment), state, _guard: guard }
+        Writer { tree: self.open(), state, _guard: guard }
     }
 
     /// How many elements are in the trie.
-    pub(super) fn count(&self, segment: &Segment) -> u32 {
-        segment.cells32(self.state)[State::Count as usize].load(Ordering::Relaxed)
+    pub(super) fn count(&self) -> u32 {
+        self.state[State::Count as usize].load(Ordering::Relaxed)
     }
 
     /// The number of element ids.
