@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map as Object, Value, json};
-use skep_maps::MapType;
 
 use crate::{Event, Loaded, Map, value};
 
@@ -37,7 +36,8 @@ pub struct MapSnapshot {
     pub flags: u32,
     /// Bytes that the kernel would charge.
     pub bytes_memlock: u64,
-    /// The entries: by ascending key bytes, arrays by index.
+    /// The entries: by ascending key bytes, arrays by index, queues and stacks in the order
+    /// of pops. Ring buffers and bloom filters show none.
     pub entries: Vec<Value>,
 }
 
@@ -68,7 +68,7 @@ impl MapSnapshot {
     #[must_use]
     pub fn of(map: &Map) -> Self {
         let def = map.def();
-        let entries = if is_ring(map) { Vec::new() } else { map.entries() };
+        let entries = map.entries();
         Self {
             name: def.name.clone(),
             map_type: map.map_type().name(),
@@ -92,14 +92,12 @@ impl MapSnapshot {
     }
 }
 
-fn is_ring(map: &Map) -> bool {
-    map.map_type() == MapType::Ringbuf
-}
-
 /// An entry: hexadecimal always, values where BTF types them.
 fn entry(map: &Map, key: &[u8], bytes: &[u8]) -> Value {
     let mut entry = Object::new();
-    entry.insert("key_hex".to_owned(), value::to_hex(key).into());
+    if !map.is_keyless() {
+        entry.insert("key_hex".to_owned(), value::to_hex(key).into());
+    }
     if let Some(key) = map.key_value(key).or_else(|| index(map, key)) {
         entry.insert("key".to_owned(), key);
     }
@@ -158,7 +156,10 @@ impl fmt::Display for MapSnapshot {
                 skipped += 1;
                 continue;
             }
-            writeln!(f, "  {}: {}", part(entry, "key"), values(entry))?;
+            match entry.get("key_hex") {
+                Some(_) => writeln!(f, "  {}: {}", part(entry, "key"), values(entry))?,
+                None => writeln!(f, "  {}", values(entry))?,
+            }
         }
         if skipped > 0 {
             writeln!(f, "  ({skipped} zero)")?;

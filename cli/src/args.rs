@@ -114,7 +114,7 @@ pub(crate) struct RunArgs {
     /// Set a field of the context by its UAPI name.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE.
+    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys: NAME=VALUE.
     #[arg(long, value_name = "NAME…")]
     pub(crate) map: Vec<String>,
     /// Put a program into a program array.
