@@ -343,14 +343,15 @@ impl<'r> Writer<'r> {
         self.rng.bits().to_le_bytes()[0]
     }
 
-    /// A value as the system call has it: what is behind a CPU's value is zero, since it
-    /// would still be there when another key gets the element.
+    /// A value as the system call has it. What is behind a CPU's value in a hash is zero,
+    /// since it would still be there when another key gets the element.
     fn user_value(&mut self) -> String {
         if !matches!(self.kind.values, Values::Percpu(_)) {
             return self.value();
         }
         let padding = self.value_size.next_multiple_of(8) - self.value_size;
-        (0..2).map(|_| self.value() + &"00".repeat(padding as usize)).collect()
+        let byte = if self.kind.keys == Keys::Index { self.byte() } else { 0 };
+        (0..2).map(|_| self.value() + &hex(&[byte]).repeat(padding as usize)).collect()
     }
 
     fn update_flags(&mut self) -> String {
