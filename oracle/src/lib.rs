@@ -14,6 +14,7 @@
 //! for the call, and each buffer ends at an inaccessible page. A length that is
 //! wrong is `EFAULT`, never a stray write.
 
+pub mod accesses;
 pub mod asm;
 mod batch;
 pub mod btf;

@@ -290,7 +290,6 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     check_common(def, rules).map_err(refused)?;
     (rules.check)(world, def).map_err(refused)?;
-    check_supported(def)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
     let core = Core::new(world, map_type, rules, def.clone(), Home::private()).map_err(failed)?;
@@ -333,18 +332,6 @@ fn check_special(def: &MapDef, rules: &Rules, kind: SpecialKind) -> Result<(), R
     })?;
     let fits = rules.special.contains(&kind);
     rule(fits, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))
-}
-
-/// What skep does not have yet, though the kernel would make the map.
-fn check_supported(def: &MapDef) -> Result<(), CreateError> {
-    let unsupported = |what: String| Err(CreateError::Unsupported { map: def.name.clone(), what });
-    if def.flags & BPF_F_WRONLY_PROG != 0 {
-        return unsupported("BPF_F_WRONLY_PROG".to_owned());
-    }
-    match def.special.iter().find(|field| field.kind != SpecialKind::SpinLock) {
-        Some(field) => unsupported(format!("{:?} field in its values", field.kind)),
-        None => Ok(()),
-    }
 }
 
 /// Flags outside `known` are refused.

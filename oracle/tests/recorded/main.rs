@@ -27,6 +27,7 @@ mod plain_maps;
 mod probe;
 mod probe_read;
 mod record;
+mod rights;
 mod ring;
 mod runs;
 mod scripts;

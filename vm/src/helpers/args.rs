@@ -250,7 +250,7 @@ impl Arg for ScratchMem {
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
-        memory(run, call.args[index], size(call, index + 1), Access::ReadWrite)
+        memory(run, call.args[index], size(call, index + 1), Access::Write)
     }
 }
 
@@ -270,7 +270,7 @@ impl Arg for OutLong {
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
-        memory(run, call.args[index], 8, Access::ReadWrite)
+        memory(run, call.args[index], 8, Access::Write)
     }
 }
 

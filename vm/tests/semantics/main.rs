@@ -28,6 +28,7 @@ mod ops;
 mod packet;
 mod probe;
 mod probe_read;
+mod rights;
 mod ring;
 mod runs;
 mod scripts;
@@ -69,6 +70,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
     ("queue", keyless::maps),
+    ("rights", rights::answer),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
