@@ -16,6 +16,7 @@ mod cells;
 mod def;
 mod errno;
 mod error;
+mod fields;
 pub mod flags;
 mod home;
 mod index;

@@ -256,7 +256,7 @@ impl Values {
         self.layout.write(self.slice(id, plane), value);
     }
 
-    /// Copies a value out; the kernel's fields read as zeros.
+    /// Copies a value out; the kernel's fields read as zeros, reference counts as 1.
     pub(crate) fn read(&self, id: u32, plane: u32, out: &mut [u8]) {
         self.layout.read(self.slice(id, plane), out);
     }

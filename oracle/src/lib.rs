@@ -26,6 +26,7 @@ mod prog;
 pub mod recorded;
 mod ring;
 pub mod script;
+pub mod special;
 mod sys;
 mod test_run;
 

@@ -19,6 +19,7 @@ mod stack;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::fields;
 use crate::flags::{
     BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG,
 };
@@ -290,9 +291,12 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     check_common(def, rules).map_err(refused)?;
     (rules.check)(world, def).map_err(refused)?;
+    let mut def = def.clone();
+    fields::settle(&mut def);
+    fields::check(&def, rules.special).map_err(refused)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
-    let core = Core::new(world, map_type, rules, def.clone(), Home::private()).map_err(failed)?;
+    let core = Core::new(world, map_type, rules, def, Home::private()).map_err(failed)?;
     let map = (rules.make)(world, core).map_err(failed)?;
     world.register(&map);
     Ok(map)
@@ -314,24 +318,7 @@ fn check_common(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     rule(!numa || def.numa_node == 0, Errno::EINVAL, || {
         format!("NUMA node {} is not online; there is node 0 only", def.numa_node)
     })?;
-    for field in &def.special {
-        let inside = field.offset.checked_add(field.size).is_some_and(|e| e <= def.value_size);
-        rule(inside, Errno::EINVAL, || {
-            format!("a {:?} field reaches beyond the value", field.kind)
-        })?;
-        check_special(def, rules, field.kind)?;
-    }
     Ok(())
-}
-
-/// Which types may hold which fields of the kernel (kernel `map_check_btf`).
-fn check_special(def: &MapDef, rules: &Rules, kind: SpecialKind) -> Result<(), Refusal> {
-    let access = def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0;
-    rule(access, Errno::EACCES, || {
-        format!("a {kind:?} needs programs that may both read and write")
-    })?;
-    let fits = rules.special.contains(&kind);
-    rule(fits, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))
 }
 
 /// Flags outside `known` are refused.

@@ -31,5 +31,6 @@ mod rights;
 mod ring;
 mod runs;
 mod scripts;
+mod special;
 mod tail_call;
 mod trace;

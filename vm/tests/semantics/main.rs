@@ -33,6 +33,7 @@ mod ring;
 mod runs;
 mod scripts;
 mod section;
+mod special;
 mod state;
 mod system;
 mod tail_call;
@@ -76,6 +77,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
     ("stack", keyless::maps),
+    ("special-fields", special::answer),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
     ("tail-call", tail_call::answer),
