@@ -3,6 +3,9 @@
 mod array;
 mod array_of_maps;
 mod bloom_filter;
+mod cpumap;
+mod devmap;
+mod devmap_hash;
 mod hash;
 mod hash_of_maps;
 mod lpm_trie;
@@ -15,6 +18,7 @@ mod queue;
 mod queue_stack;
 mod ringbuf;
 mod stack;
+mod xskmap;
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +65,8 @@ pub(crate) struct Rules {
     pub(crate) inner: bool,
     /// Whether `map_extra` means something.
     extra: bool,
+    /// Flags that the kernel adds when it makes a map.
+    adds: u32,
 }
 
 impl Rules {
@@ -76,6 +82,7 @@ impl Rules {
             special: &[],
             inner: true,
             extra: false,
+            adds: 0,
         }
     }
 }
@@ -170,10 +177,10 @@ map_types! {
     11 LpmTrie             "lpm_trie"              lpm_trie;
     12 ArrayOfMaps         "array_of_maps"         array_of_maps;
     13 HashOfMaps          "hash_of_maps"          hash_of_maps;
-    14 Devmap              "devmap";
+    14 Devmap              "devmap"                devmap;
     15 Sockmap             "sockmap";
-    16 Cpumap              "cpumap";
-    17 Xskmap              "xskmap";
+    16 Cpumap              "cpumap"                cpumap;
+    17 Xskmap              "xskmap"                xskmap;
     18 Sockhash            "sockhash";
     19 CgroupStorage       "cgroup_storage";
     20 ReuseportSockarray  "reuseport_sockarray";
@@ -181,7 +188,7 @@ map_types! {
     22 Queue               "queue"                 queue;
     23 Stack               "stack"                 stack;
     24 SkStorage           "sk_storage";
-    25 DevmapHash          "devmap_hash";
+    25 DevmapHash          "devmap_hash"           devmap_hash;
     26 StructOps           "struct_ops";
     27 Ringbuf             "ringbuf"               ringbuf;
     28 InodeStorage        "inode_storage";
@@ -291,8 +298,7 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     check_common(def, rules).map_err(refused)?;
     (rules.check)(world, def).map_err(refused)?;
-    let mut def = def.clone();
-    fields::settle(&mut def);
+    let def = settled(def);
     fields::check(&def, rules.special).map_err(refused)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
@@ -300,6 +306,15 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     let map = (rules.make)(world, core).map_err(failed)?;
     world.register(&map);
     Ok(map)
+}
+
+/// A definition as the kernel has it once the map is made.
+fn settled(def: &MapDef) -> MapDef {
+    let mut def = def.clone();
+    def.flags |= MapType::from_id(def.map_type).and_then(MapType::rules).map_or(0, |r| r.adds);
+    fields::settle(&mut def);
+    def.inner = def.inner.map(|inner| Box::new(settled(&inner)));
+    def
 }
 
 /// Rules for all types (kernel `map_create`).

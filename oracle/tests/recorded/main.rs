@@ -27,6 +27,8 @@ mod plain_maps;
 mod probe;
 mod probe_read;
 mod record;
+mod redirect;
+mod redirect_maps;
 mod rights;
 mod ring;
 mod runs;

@@ -113,6 +113,8 @@ map_args! {
     PopMap Pop;
     /// A map to peek into.
     PeekMap Peek;
+    /// A map to redirect packets through.
+    RedirectMap Redirect;
 }
 
 /// Any map.

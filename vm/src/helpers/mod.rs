@@ -13,6 +13,7 @@ mod maps;
 mod names;
 mod packet;
 mod probe;
+mod redirect;
 mod ring;
 mod strings;
 mod system;
@@ -20,8 +21,8 @@ mod trace;
 
 use args::{
     AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr, LookupMap,
-    LookupPercpuMap, OutLong, PeekMap, PeekRoom, PopMap, PushMap, ReadMem, RingMap, ScratchMem,
-    Size, UpdateMap, Value, ValueRoom,
+    LookupPercpuMap, OutLong, PeekMap, PeekRoom, PopMap, PushMap, ReadMem, RedirectMap, RingMap,
+    ScratchMem, Size, UpdateMap, Value, ValueRoom,
 };
 use args::{Arg, Problem};
 
@@ -178,10 +179,12 @@ helpers! {
     14  get_current_pid_tgid() => system::pid_tgid;
     15  get_current_uid_gid() => system::uid_gid;
     16  get_current_comm(ScratchMem, Size) => system::comm;
+    23  redirect(u64, u64) => redirect::redirect;
     26  skb_load_bytes(Ctx, u64, BufferArg, Size) => packet::skb_load_bytes;
     42  get_numa_node_id() => system::numa_node;
     44  xdp_adjust_head(Ctx, u64) => packet::adjust_head;
     45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
+    51  redirect_map(RedirectMap, u64, u64) => redirect::redirect_map;
     54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
     87  map_push_elem(PushMap, Value, u64) => maps::push;

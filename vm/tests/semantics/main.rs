@@ -28,6 +28,7 @@ mod ops;
 mod packet;
 mod probe;
 mod probe_read;
+mod redirect;
 mod rights;
 mod ring;
 mod runs;
@@ -58,6 +59,9 @@ const FAMILIES: &[(&str, Family)] = &[
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),
+    ("cpumap", ops::maps),
+    ("devmap", ops::maps),
+    ("devmap-hash", ops::maps),
     ("elements", elements::answer),
     ("for-each", for_each::answer),
     ("hash", ops::maps),
@@ -71,6 +75,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
     ("queue", keyless::maps),
+    ("redirect", redirect::answer),
     ("rights", rights::answer),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
@@ -84,6 +89,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("test-run", runs::answer),
     ("trace-printk", format::trace_printk),
     ("xdp-adjust", adjust::adjust),
+    ("xskmap", ops::maps),
 ];
 
 fn main() {
