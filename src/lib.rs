@@ -144,7 +144,7 @@ pub use snapshot::{MapSnapshot, Snapshot};
 pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;
-pub use skep_maps::{Descriptor, Destination, Errno, MapDef, MapType, XdpSocket, flags};
+pub use skep_maps::{Cgroup, Descriptor, Destination, Errno, MapDef, MapType, XdpSocket, flags};
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{

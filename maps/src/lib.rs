@@ -13,6 +13,7 @@
 
 pub mod batch;
 mod cells;
+mod cgroup;
 mod def;
 mod errno;
 mod error;
@@ -36,6 +37,7 @@ mod values;
 mod word_lock;
 mod world;
 
+pub use cgroup::Cgroup;
 pub use def::{MapDef, SpecialField, SpecialKind};
 pub use errno::Errno;
 pub use error::{CreateError, MapError};
@@ -43,5 +45,5 @@ pub use locks::LockTable;
 pub use map::{Core, Cursor, Destination, Map, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use socket::XdpSocket;
-pub use types::{Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};
+pub use types::{CgroupArray, Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};
 pub use world::{ProgramRef, Upcall, World};

@@ -212,6 +212,8 @@ pub enum ProgramOp {
     Peek,
     /// `redirect_map`.
     Redirect,
+    /// `current_task_under_cgroup` and `skb_under_cgroup`.
+    UnderCgroup,
 }
 
 /// Where a packet is redirected to.

@@ -3,6 +3,7 @@
 mod array;
 mod array_of_maps;
 mod bloom_filter;
+mod cgroup_array;
 mod cpumap;
 mod devmap;
 mod devmap_hash;
@@ -31,6 +32,7 @@ use crate::home::Home;
 use crate::map::ProgramOp;
 use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 
+pub use cgroup_array::CgroupArray;
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
 
@@ -171,7 +173,7 @@ map_types! {
     5  PercpuHash          "percpu_hash"           percpu_hash;
     6  PercpuArray         "percpu_array"          percpu_array;
     7  StackTrace          "stack_trace";
-    8  CgroupArray         "cgroup_array";
+    8  CgroupArray         "cgroup_array"          cgroup_array;
     9  LruHash             "lru_hash"              lru_hash;
     10 LruPercpuHash       "lru_percpu_hash"       lru_percpu_hash;
     11 LpmTrie             "lpm_trie"              lpm_trie;

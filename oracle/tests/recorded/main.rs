@@ -12,6 +12,7 @@ mod agent;
 mod arithmetic;
 mod bloom;
 mod callbacks;
+mod cgroups;
 mod context;
 mod create;
 mod elements;

@@ -11,6 +11,7 @@ mod adjust;
 mod agent;
 mod arithmetic;
 mod cells;
+mod cgroups;
 mod context;
 mod context_access;
 mod coverage;
@@ -56,6 +57,8 @@ const FAMILIES: &[(&str, Family)] = &[
     ("array-of-maps", ops::maps),
     ("atomics", arithmetic::atomics),
     ("bloom-filter", keyless::maps),
+    ("cgroup-array", ops::maps),
+    ("cgroups", cgroups::answer),
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
 use skep_maps::{
-    Descriptor, Map, MapDef, MapType, ProgramOp, Resource, SpecialField, SpecialKind, XdpSocket,
-    sys,
+    Cgroup, Descriptor, Map, MapDef, MapType, ProgramOp, Resource, SpecialField, SpecialKind,
+    XdpSocket, sys,
 };
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
@@ -100,6 +100,14 @@ impl<'l> State<'l> {
                 state.add_attached();
             }
             MapType::Xskmap => state.add_xdp_sockets(),
+            MapType::CgroupArray => {
+                let (world, root) = (lab.machine.world(), Cgroup::root());
+                state.open("outer", Descriptor::open(world, root.child(10)));
+                state.open("inner", Descriptor::open(world, root.child(10).child(20)));
+                for name in ["file", "map", "prog"] {
+                    state.open(name, Descriptor::open(world, Other { is_socket: false }));
+                }
+            }
             _ => {}
         }
         state
