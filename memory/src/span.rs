@@ -173,7 +173,7 @@ impl Span {
     }
 
     /// Sets the rights of bytes that repeat: of each `period` bytes from the span's start
-    /// on, as far as they all lie inside, those of `open` (ascending) get `access`.
+    /// on, as far as they all lie inside, those of `open` get the rights that stand there.
     ///
     /// Long spans share the pages of the pattern, so that rights take no memory of their
     /// own; they should start at a page.
@@ -181,12 +181,12 @@ impl Span {
     /// # Panics
     ///
     /// When `open` is not inside the period, or the period is 0.
-    pub fn set_pattern(&self, period: u32, open: &[Range<u32>], access: Access) {
-        assert!(period > 0 && open.iter().all(|r| r.start <= r.end && r.end <= period));
-        let shared = self.window.set_pattern(self.start, self.len, period, open, access);
+    pub fn set_pattern(&self, period: u32, open: &[(Range<u32>, Access)]) {
+        assert!(period > 0 && open.iter().all(|(r, _)| r.start <= r.end && r.end <= period));
+        let shared = self.window.set_pattern(self.start, self.len, period, open);
         for at in (shared..self.len).step_by(period as usize) {
-            for range in open.iter().filter(|range| range.end <= self.len - at) {
-                self.set_access(at + range.start..at + range.end, access);
+            for (range, access) in open.iter().filter(|(range, _)| range.end <= self.len - at) {
+                self.set_access(at + range.start..at + range.end, *access);
             }
         }
     }
