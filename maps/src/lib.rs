@@ -12,6 +12,7 @@
 //!   level above they ask through [`Upcall`].
 
 pub mod batch;
+mod budget;
 mod cells;
 mod cgroup;
 mod def;
@@ -29,6 +30,7 @@ mod percpu;
 mod positions;
 mod resource;
 mod segment;
+mod slots;
 mod socket;
 mod sync;
 pub mod sys;
@@ -37,12 +39,13 @@ mod values;
 mod word_lock;
 mod world;
 
+pub use budget::MapMemory;
 pub use cgroup::Cgroup;
 pub use def::{MapDef, SpecialField, SpecialKind};
 pub use errno::Errno;
 pub use error::{CreateError, MapError};
 pub use locks::LockTable;
-pub use map::{Core, Cursor, Destination, Map, ProgramOp, Source, Target};
+pub use map::{Core, Cursor, Destination, Map, Note, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use socket::XdpSocket;
 pub use types::{CgroupArray, Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};

@@ -15,9 +15,10 @@ pub struct UserRef {
 }
 
 impl UserRef {
-    /// The first reference to a map; share it by `Arc`.
+    /// A reference to a map; share it by `Arc`, as descriptors share a file.
     #[must_use]
     pub fn new(map: Arc<dyn Map>) -> Arc<Self> {
+        map.core().open_user_ref();
         Arc::new(Self { map })
     }
 
@@ -30,7 +31,9 @@ impl UserRef {
 
 impl Drop for UserRef {
     fn drop(&mut self) {
-        self.map.released();
+        if self.map.core().close_user_ref() {
+            self.map.released();
+        }
     }
 }
 
