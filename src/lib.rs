@@ -135,7 +135,7 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use host::SystemHost;
 pub use loaded::{Event, Loaded, Program};
-pub use map::Map;
+pub use map::{Batch, BatchCursor, BatchWrite, Map, MapInfo, Walk};
 pub use object::{Global, MapSettings, Object};
 pub use output::Output;
 pub use ring_buffer::RingBuffer;
@@ -144,7 +144,9 @@ pub use snapshot::{MapSnapshot, Snapshot};
 pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;
-pub use skep_maps::{Cgroup, Descriptor, Destination, Errno, MapDef, MapType, XdpSocket, flags};
+pub use skep_maps::{
+    Cgroup, Descriptor, Destination, Errno, MapDef, MapError, MapMemory, MapType, XdpSocket, flags,
+};
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{
