@@ -132,7 +132,7 @@ fn table(capacity: u32, key_size: u32) -> Table {
 fn insert(table: &Table, bytes: &[u8]) -> Option<u32> {
     let key = Key::new(bytes);
     let bucket = table.index.lock(&key);
-    let id = table.take()?;
+    let id = table.take().ok()?;
     bucket.insert(id, &key);
     Some(id)
 }
