@@ -136,7 +136,7 @@ impl RingBuf {
     fn try_reserve(&self, size: u64) -> Option<Record> {
         let fits = size <= MOST && span_of(size) <= u64::from(self.size);
         let len = u32::try_from(size).ok().filter(|_| fits)?;
-        let pos = self.positions.reserve(self, size, |pos| {
+        let pos = self.positions.reserve(size, |pos| {
             let offset = self.offset(pos);
             // The distance to the start of the kernel's structure in pages, which finds the
             // ring of a record there; it means nothing to consumers.
