@@ -21,12 +21,14 @@ mod inner;
 mod locks;
 mod map;
 mod percpu;
+pub mod perf;
 mod resource;
 mod segment;
 mod sync;
 pub mod sys;
 mod types;
 mod values;
+mod wake;
 mod word_lock;
 mod world;
 
@@ -36,5 +38,7 @@ pub use error::{CreateError, MapError};
 pub use locks::LockTable;
 pub use map::{Core, Cursor, Map, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
-pub use types::{Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};
+pub use types::{
+    Consumed, Holds, Keys, MapType, PerfEventArray, ProgArray, Record, RingBuf, create,
+};
 pub use world::{ProgramRef, Upcall, World};

@@ -10,7 +10,10 @@ use crate::world::lock;
 use crate::{Errno, World};
 
 /// An object that a map can hold a reference to.
-pub trait Resource: Any + Send + Sync + fmt::Debug {}
+pub trait Resource: Any + Send + Sync + fmt::Debug {
+    /// User space has closed it; a map may still hold it.
+    fn closed(&self) {}
+}
 
 /// The open objects of a world, by number.
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ impl<T: Resource> Descriptor<T> {
 impl<T: Resource> Drop for Descriptor<T> {
     fn drop(&mut self) {
         lock(&self.world.resources().table).open.remove(&self.number);
+        self.object.closed();
     }
 }
 

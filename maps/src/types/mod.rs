@@ -8,6 +8,7 @@ mod lru_hash;
 mod lru_percpu_hash;
 mod percpu_array;
 mod percpu_hash;
+mod perf_event_array;
 mod prog_array;
 mod ringbuf;
 
@@ -21,6 +22,7 @@ use crate::home::Home;
 use crate::map::ProgramOp;
 use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 
+pub use perf_event_array::PerfEventArray;
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
 
@@ -154,7 +156,7 @@ map_types! {
     1  Hash                "hash"                  hash;
     2  Array               "array"                 array;
     3  ProgArray           "prog_array"            prog_array;
-    4  PerfEventArray      "perf_event_array";
+    4  PerfEventArray      "perf_event_array"      perf_event_array;
     5  PercpuHash          "percpu_hash"           percpu_hash;
     6  PercpuArray         "percpu_array"          percpu_array;
     7  StackTrace          "stack_trace";
@@ -362,14 +364,19 @@ pub(crate) fn check_array(def: &MapDef) -> Result<(), Refusal> {
 
 /// Rules of the arrays that hold handles (kernel `fd_array_map_alloc_check`).
 pub(crate) fn check_handle_array(def: &MapDef) -> Result<(), Refusal> {
+    check_handle_size(def)?;
+    check_flags(def, crate::flags::BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK)?;
+    check_array(def)
+}
+
+/// What all arrays of handles have in common, whatever their flags.
+pub(crate) fn check_handle_size(def: &MapDef) -> Result<(), Refusal> {
     rule(def.value_size == 4, Errno::EINVAL, || {
         format!("the value of this type is 4 bytes, not {}", def.value_size)
     })?;
     rule(def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0, Errno::EINVAL, || {
         "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG do not exist for this type".to_owned()
-    })?;
-    check_flags(def, crate::flags::BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK)?;
-    check_array(def)
+    })
 }
 
 /// The index in an array's key.

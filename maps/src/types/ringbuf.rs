@@ -11,16 +11,16 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
-use rustix::event::{EventfdFlags, eventfd};
 use skep_memory::{Access, Backing, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
 use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
+use crate::wake::Wake;
 use crate::word_lock::WordGuard;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
@@ -75,7 +75,7 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
         pending: AtomicU64::new(0),
         dropped: AtomicU64::new(0),
         consuming: Mutex::new(()),
-        event: OnceLock::new(),
+        wake: Wake::default(),
     }))
 }
 
@@ -94,7 +94,7 @@ pub struct RingBuf {
     dropped: AtomicU64,
     /// Held by the one consumer while it walks.
     consuming: Mutex<()>,
-    event: OnceLock<OwnedFd>,
+    wake: Wake,
 }
 
 /// A reserved record.
@@ -181,7 +181,7 @@ impl RingBuf {
         let consumer = self.consumer.load(Ordering::Acquire);
         let caught_up = consumer == record.pos && flags & BPF_RB_NO_WAKEUP == 0;
         if flags & BPF_RB_FORCE_WAKEUP != 0 || caught_up {
-            self.wake();
+            self.wake.wake();
         }
     }
 
@@ -260,23 +260,11 @@ impl RingBuf {
     ///
     /// When the host gives no descriptor.
     pub fn event(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.event.get().is_none() {
-            let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            let _lost_race = self.event.set(fd);
-            // What was committed before the descriptor was there counts too.
-            if self.query(0) > 0 {
-                self.wake();
-            }
+        // What was committed before the descriptor was there counts too.
+        if !self.wake.has_descriptor() && self.query(0) > 0 {
+            self.wake.wake();
         }
-        Ok(self.event.get().expect("set above").as_fd())
-    }
-
-    fn wake(&self) {
-        if let Some(event) = self.event.get() {
-            // It fails only when the counter is full, and then the descriptor is
-            // readable already.
-            let _already_readable = rustix::io::write(event, &1u64.to_ne_bytes());
-        }
+        self.wake.descriptor()
     }
 
     fn offset(&self, pos: u64) -> u32 {

@@ -19,6 +19,8 @@ mod legacy;
 mod numbers;
 mod ops;
 mod packet;
+mod perf_events;
+mod perf_output;
 mod plain_maps;
 mod probe;
 mod probe_read;

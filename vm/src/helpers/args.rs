@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, ProgArray, ProgramOp, RingBuf};
+use skep_maps::{Map, PerfEventArray, ProgArray, ProgramOp, RingBuf};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
@@ -120,17 +120,32 @@ impl Arg for AnyMap {
     }
 }
 
-/// A ring buffer.
-pub(super) struct RingMap;
+macro_rules! special_map_args {
+    ($($(#[$doc:meta])* $name:ident $op:ident $map:ty, $kind:literal;)*) => { $(
+        $(#[$doc])*
+        pub(super) struct $name;
 
-impl Arg for RingMap {
-    const KIND: &'static str = "ring buffer";
-    type Taken<'r> = &'r RingBuf;
+        impl Arg for $name {
+            const KIND: &'static str = $kind;
+            type Taken<'r> = &'r $map;
 
-    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r RingBuf, Problem> {
-        let map = map_for(run, call.args[index], ProgramOp::RingBuf)?;
-        Ok(map.downcast().expect("only ring buffers allow it"))
-    }
+            fn take<'r>(
+                run: &Run<'r>,
+                call: &Call<'_>,
+                index: usize,
+            ) -> Result<&'r $map, Problem> {
+                let map = map_for(run, call.args[index], ProgramOp::$op)?;
+                Ok(map.downcast().expect("no other type allows it"))
+            }
+        }
+    )* };
+}
+
+special_map_args! {
+    /// A ring buffer.
+    RingMap RingBuf RingBuf, "ring buffer";
+    /// An array of perf events.
+    PerfMap PerfEvent PerfEventArray, "perf event array";
 }
 
 /// Keys up to this size are copied to the host's stack.

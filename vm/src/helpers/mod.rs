@@ -12,6 +12,7 @@ mod loops;
 mod maps;
 mod names;
 mod packet;
+mod perf;
 mod probe;
 mod ring;
 mod strings;
@@ -20,7 +21,7 @@ mod trace;
 
 use args::{
     AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr, LookupMap,
-    LookupPercpuMap, OutLong, ReadMem, RingMap, ScratchMem, Size, UpdateMap, Value,
+    LookupPercpuMap, OutLong, PerfMap, ReadMem, RingMap, ScratchMem, Size, UpdateMap, Value,
 };
 use args::{Arg, Problem};
 
@@ -177,11 +178,14 @@ helpers! {
     14  get_current_pid_tgid() => system::pid_tgid;
     15  get_current_uid_gid() => system::uid_gid;
     16  get_current_comm(ScratchMem, Size) => system::comm;
+    22  perf_event_read(PerfMap, u64) => perf::read;
+    25  perf_event_output(Ctx, PerfMap, u64, ReadMem, Size) => perf::output;
     26  skb_load_bytes(Ctx, u64, BufferArg, Size) => packet::skb_load_bytes;
     42  get_numa_node_id() => system::numa_node;
     44  xdp_adjust_head(Ctx, u64) => packet::adjust_head;
     45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
     54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
+    55  perf_event_read_value(PerfMap, u64, ScratchMem, Size) => perf::read_value;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
     93  spin_lock(LockPtr) => locks::lock;
     94  spin_unlock(LockPtr) => locks::unlock;

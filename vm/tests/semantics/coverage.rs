@@ -33,6 +33,11 @@ const TYPES: &[(MapType, &str, &[&str])] = &[
     (MapType::PercpuArray, "percpu-array", &["percpu_array/set"]),
     (MapType::ProgArray, "prog-array", &["prog_array/empty", "prog_array/one"]),
     (
+        MapType::PerfEventArray,
+        "perf-event-array",
+        &["perf_event_array/empty", "perf_event_array/one", "perf_event_array/preserved"],
+    ),
+    (
         MapType::ArrayOfMaps,
         "array-of-maps",
         &["array_of_maps/empty", "array_of_maps/one", "array_of_maps/full"],
@@ -148,6 +153,7 @@ const WORDS: &[(&str, &str)] = &[
     ("xdp_adjust_head", "head"),
     ("xdp_adjust_tail", "tail"),
     ("xdp_adjust_meta", "meta"),
+    ("perf_event_output", "output"),
     ("ringbuf_reserve", "reserve"),
     ("ringbuf_submit", "submit"),
     ("ringbuf_discard", "discard"),

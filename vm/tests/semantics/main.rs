@@ -23,6 +23,7 @@ mod loops;
 mod numbers;
 mod ops;
 mod packet;
+mod perf;
 mod probe;
 mod probe_read;
 mod ring;
@@ -59,6 +60,9 @@ const FAMILIES: &[(&str, Family)] = &[
     ("packet", packet::answer),
     ("percpu-array", ops::maps),
     ("percpu-hash", ops::maps),
+    ("perf-event-array", ops::maps),
+    ("perf-event-output", perf::output),
+    ("perf-event-read", perf::read),
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
     ("ringbuf", ops::maps),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
-use skep_maps::{Map, MapDef, MapType, SpecialField, SpecialKind, sys};
+use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind};
+use skep_maps::{Descriptor, Map, MapDef, MapType, SpecialField, SpecialKind, sys};
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
 use skep_vm::Program;
@@ -21,6 +22,7 @@ pub(crate) struct State<'l> {
     /// What the names of values stand for.
     named: Vec<(&'static str, u32)>,
     _programs: Vec<Arc<Program>>,
+    _events: Vec<Descriptor<PerfEvent>>,
     _maps: Vec<Arc<dyn Map>>,
 }
 
@@ -61,10 +63,12 @@ impl<'l> State<'l> {
             put: elements(case),
             named: vec![("none", u32::MAX)],
             _programs: Vec::new(),
+            _events: Vec::new(),
             _maps: Vec::new(),
         };
         match map_type {
             MapType::ProgArray => state.add_programs(),
+            MapType::PerfEventArray => state.add_events(),
             MapType::ArrayOfMaps | MapType::HashOfMaps => {
                 state.add_maps(asked32(case, "inner_flags", 0));
             }
@@ -83,6 +87,23 @@ impl<'l> State<'l> {
             self._programs.push(program);
         }
         // A handle of something else; skep's are ids, and there is no such program.
+        self.named.push(("map", u32::MAX - 1));
+    }
+
+    fn add_events(&mut self) {
+        let output = PerfEventAttr::output;
+        let counter = PerfEventAttr { kind: PerfEventKind::Counter, ..output(0) };
+        for (name, attr) in [
+            ("event-0", output(0)),
+            ("event-1", output(1)),
+            ("counter", counter),
+            ("inherited", PerfEventAttr { cpu: None, inherit: true, ..counter }),
+        ] {
+            let event = PerfEvent::open(self.lab.machine.world(), attr);
+            self.named.push((name, event.number()));
+            self._events.push(event);
+        }
+        // Events have numbers of their own; no map has one of them.
         self.named.push(("map", u32::MAX - 1));
     }
 
