@@ -4,11 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map as Object, Value, json};
-use skep_maps::MapType;
 
 use crate::{Event, Loaded, Map, value};
 
-/// The contents of maps and the records that were waiting.
+/// The contents of maps and the records and samples that were waiting.
 ///
 /// The same state gives the same text, so that it can be compared with a stored one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,6 +45,9 @@ pub struct MapSnapshot {
 pub struct EventSnapshot {
     /// The map it came through.
     pub map: String,
+    /// For a sample of a perf event, the virtual CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
     /// Its bytes in hexadecimal.
     pub data: String,
 }
@@ -59,7 +61,7 @@ impl Snapshot {
 
 impl EventSnapshot {
     fn of(event: &Event) -> Self {
-        Self { map: event.map.clone(), data: event.hex() }
+        Self { map: event.map.clone(), cpu: event.cpu, data: event.hex() }
     }
 }
 
@@ -68,7 +70,7 @@ impl MapSnapshot {
     #[must_use]
     pub fn of(map: &Map) -> Self {
         let def = map.def();
-        let entries = if is_ring(map) { Vec::new() } else { map.entries() };
+        let entries = map.entries();
         Self {
             name: def.name.clone(),
             map_type: map.map_type().name(),
@@ -90,10 +92,6 @@ impl MapSnapshot {
         }
         json
     }
-}
-
-fn is_ring(map: &Map) -> bool {
-    map.map_type() == MapType::Ringbuf
 }
 
 /// An entry: hexadecimal always, values where BTF types them.
@@ -139,7 +137,8 @@ impl fmt::Display for Snapshot {
             write!(f, "{map}")?;
         }
         for event in &self.events {
-            writeln!(f, "event {} {}", event.map, event.data)?;
+            let cpu = event.cpu.map(|cpu| format!(" cpu{cpu}")).unwrap_or_default();
+            writeln!(f, "event {}{cpu} {}", event.map, event.data)?;
         }
         Ok(())
     }
