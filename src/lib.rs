@@ -127,6 +127,7 @@ mod perf_buffer;
 mod ring_buffer;
 mod runner;
 mod snapshot;
+mod user_ring_buffer;
 pub mod value;
 mod vm;
 mod wait;
@@ -143,6 +144,7 @@ pub use perf_buffer::{PerfBuffer, PerfSample};
 pub use ring_buffer::RingBuffer;
 pub use runner::{PacketBuffer, Runner};
 pub use snapshot::{MapSnapshot, Snapshot};
+pub use user_ring_buffer::{UserRecord, UserRingBuffer};
 pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;

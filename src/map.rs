@@ -8,7 +8,7 @@ use skep_loader::btf::{Btf, TypeId, View};
 use skep_maps::{Errno, MapDef, MapError, MapType, sys};
 
 use crate::loaded::Program;
-use crate::{Bytes, Error, PerfBuffer, RingBuffer, Vm, value};
+use crate::{Bytes, Error, PerfBuffer, RingBuffer, UserRingBuffer, Vm, value};
 
 /// A map. A cheap handle; clones are the same map.
 ///
@@ -279,6 +279,15 @@ impl Map {
     /// [`Error::WrongType`] for other types.
     pub fn ring_buffer(&self) -> Result<RingBuffer, Error> {
         RingBuffer::new(self)
+    }
+
+    /// The producer of a user ring buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongType`] for other types.
+    pub fn user_ring_buffer(&self) -> Result<UserRingBuffer, Error> {
+        UserRingBuffer::new(self)
     }
 
     /// Opens a perf event with a buffer of `pages` pages of 4096 bytes, a power of two,

@@ -204,6 +204,8 @@ pub enum ProgramOp {
     TailCall,
     /// `ringbuf_output`, `ringbuf_reserve` and `ringbuf_query`.
     RingBuf,
+    /// `user_ringbuf_drain`.
+    UserRingBuf,
     /// `perf_event_output`, `perf_event_read` and `perf_event_read_value`.
     PerfEvent,
     /// `map_push_elem`.

@@ -10,6 +10,7 @@
 //! gives all that.
 
 mod context;
+mod dynptr;
 mod fault;
 pub mod helpers;
 mod host;

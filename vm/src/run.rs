@@ -6,6 +6,7 @@ use skep_maps::{Record, RingBuf, World};
 use skep_memory::{Denied, GuestPtr, View, Window};
 
 use crate::context::{ContextMemory, Packet};
+use crate::dynptr::Dynptr;
 use crate::fault::{Fault, FaultKind};
 use crate::host::Host;
 use crate::interp::{Regs, poison_scratch};
@@ -55,6 +56,8 @@ pub(crate) enum Held<'r> {
     Record(&'r RingBuf, Record),
     /// A spin lock, by its address.
     Lock(GuestPtr),
+    /// A dynptr, which holds a record or nothing.
+    Dynptr(Dynptr<'r>),
 }
 
 /// What the current program's frames were when another took over.
@@ -102,6 +105,8 @@ pub(crate) struct Run<'r> {
     tail_calls: u32,
     may_goto: u32,
     pub(crate) held: Vec<Held<'r>>,
+    /// How many dynptrs were made.
+    pub(crate) dynptrs_made: u64,
 }
 
 impl<'r> Run<'r> {
@@ -118,6 +123,7 @@ impl<'r> Run<'r> {
             tail_calls: 0,
             may_goto: 0,
             held: Vec::new(),
+            dynptrs_made: 0,
         }
     }
 
@@ -355,13 +361,19 @@ impl<'r> Run<'r> {
     #[cold]
     fn release_some(&mut self) -> Option<FaultKind> {
         let mut kind = None;
-        let records = self.held.iter().filter(|held| matches!(held, Held::Record(..))).count();
+        let count = |is: fn(&Held<'_>) -> bool| self.held.iter().filter(|held| is(held)).count();
+        let dynptrs = count(|held| matches!(held, Held::Dynptr(own) if own.is_reference()));
+        if dynptrs > 0 {
+            kind = Some(FaultKind::DynptrHeld { count: dynptrs });
+        }
+        let records = count(|held| matches!(held, Held::Record(..)));
         if records > 0 {
             kind = Some(FaultKind::RecordHeld { count: records });
         }
-        for held in self.held.drain(..) {
+        for held in std::mem::take(&mut self.held) {
             match held {
                 Held::Record(ring, record) => ring.commit(record, true, 0),
+                Held::Dynptr(dynptr) => dynptr.release(self),
                 Held::Lock(lock) => {
                     self.setting.machine.world().locks().release(lock);
                     kind = Some(FaultKind::LockHeld);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map as JsonObject, Value, json};
 use skep::value::{parse_integer, to_hex};
 use skep::{
-    Event, FixedHost, Host, Input, Loaded, Lost, MapSnapshot, Object, Output, Program, Runner,
-    SystemHost, Vm,
+    Event, FixedHost, Host, Input, Loaded, Lost, MapSnapshot, MapType, Object, Output, Program,
+    Runner, SystemHost, UserRingBuffer, Vm,
 };
 
 use crate::args::{Global, HostKind, RunArgs};
@@ -114,6 +114,10 @@ fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
     }
     for setting in &args.map {
         let (place, text) = assignment("--map", setting)?;
+        if let Some(mut ring) = user_ring(loaded, place)? {
+            ring.push(&bytes("--map", text)?)?;
+            continue;
+        }
         if let Some(path) = text.strip_prefix('@').filter(|_| !place.contains('[')) {
             let bytes = read(path.as_ref())?;
             let json: Value = serde_json::from_slice(&bytes)
@@ -127,6 +131,15 @@ fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
         put(&map, &key, &parse_value(text))?;
     }
     Ok(())
+}
+
+/// The producer of a user ring buffer, if a map of this name is one.
+fn user_ring(loaded: &Loaded, name: &str) -> Result<Option<UserRingBuffer>, Failure> {
+    let found = loaded.maps().iter().find(|map| map.name() == name);
+    match found.filter(|map| map.map_type() == MapType::UserRingbuf) {
+        Some(map) => Ok(Some(map.user_ring_buffer()?)),
+        None => Ok(None),
+    }
 }
 
 /// Preloads a map in the shape in which maps are dumped.

@@ -11,6 +11,7 @@ mod percpu_hash;
 mod perf_event_array;
 mod prog_array;
 mod ringbuf;
+mod user_ringbuf;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 pub use perf_event_array::PerfEventArray;
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
+pub use user_ringbuf::{Drain, UserNext, UserRecord, UserRingBuf, UserSample};
 
 /// How a type checks a definition, in the kernel's order.
 type Check = fn(&World, &MapDef) -> Result<(), Refusal>;
@@ -183,7 +185,7 @@ map_types! {
     28 InodeStorage        "inode_storage";
     29 TaskStorage         "task_storage";
     30 BloomFilter         "bloom_filter";
-    31 UserRingbuf         "user_ringbuf";
+    31 UserRingbuf         "user_ringbuf"          user_ringbuf;
     32 CgrpStorage         "cgrp_storage";
     33 Arena               "arena";
 }

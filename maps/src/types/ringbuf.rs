@@ -26,15 +26,15 @@ use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// Size of a record's header in bytes (`BPF_RINGBUF_HDR_SZ`).
-const HEADER: u32 = 8;
+pub(super) const HEADER: u32 = 8;
 /// The record is reserved and not committed (`BPF_RINGBUF_BUSY_BIT`).
-const BUSY: u32 = 1 << 31;
+pub(super) const BUSY: u32 = 1 << 31;
 /// The record is to be skipped (`BPF_RINGBUF_DISCARD_BIT`).
-const DISCARD: u32 = 1 << 30;
+pub(super) const DISCARD: u32 = 1 << 30;
 /// The largest size that may be asked for (`RINGBUF_MAX_RECORD_SZ`).
 const MOST: u64 = (u32::MAX / 4) as u64;
 /// The page size that the size rule speaks of.
-const PAGE: u32 = 4096;
+pub(super) const PAGE: u32 = 4096;
 
 /// Pages before the data: the structure, the consumer's and the producer's position.
 const DATA_PAGE: u32 = 3;
@@ -42,7 +42,8 @@ const DATA_PAGE: u32 = 3;
 pub(super) static RULES: Rules =
     Rules { keys: Keys::None, ops: &[ProgramOp::RingBuf], ..Rules::new(check, make) };
 
-fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+/// Rules of both types of ring buffers (kernel `ringbuf_map_alloc`).
+pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
     let no_sizes = def.key_size == 0 && def.value_size == 0;
     rule(no_sizes, Errno::EINVAL, || "a ring buffer has no key and no value size".to_owned())?;
@@ -268,7 +269,7 @@ impl RingBuf {
     }
 
     fn offset(&self, pos: u64) -> u32 {
-        u32::try_from(pos & u64::from(self.size - 1)).expect("masked")
+        data_offset(pos, self.size)
     }
 
     fn header(&self, pos: u64) -> &AtomicU32 {
@@ -290,8 +291,24 @@ impl RingBuf {
 }
 
 /// How many bytes a record takes in the ring, header included.
-fn span_of(header: u32) -> u64 {
+pub(super) fn span_of(header: u32) -> u64 {
     (u64::from(header & !(BUSY | DISCARD)) + u64::from(HEADER)).next_multiple_of(8)
+}
+
+/// Where a position lies in the data area of a ring of `size` bytes.
+pub(super) fn data_offset(pos: u64, size: u32) -> u32 {
+    u32::try_from(pos & u64::from(size - 1)).expect("masked")
+}
+
+/// Bytes that the kernel charges for a ring of `size` bytes (`ringbuf_map_mem_usage`).
+pub(super) fn usage(size: u32) -> u64 {
+    // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
+    const MAP: u64 = 304;
+    // One page of the kernel's structure, one for each position, then the data; and the
+    // page table, which names the data pages twice.
+    let pages = u64::from(size / PAGE);
+    let meta = u64::from(DATA_PAGE);
+    MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
 }
 
 impl Map for RingBuf {
@@ -300,12 +317,6 @@ impl Map for RingBuf {
     }
 
     fn memory_usage(&self) -> u64 {
-        // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
-        const MAP: u64 = 304;
-        // One page of the kernel's structure, one for each position, then the data; and
-        // the page table, which names the data pages twice (`ringbuf_map_mem_usage`).
-        let pages = u64::from(self.size / PAGE);
-        let meta = u64::from(DATA_PAGE);
-        MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
+        usage(self.size)
     }
 }

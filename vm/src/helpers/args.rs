@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, PerfEventArray, ProgArray, ProgramOp, RingBuf};
+use skep_maps::{Map, PerfEventArray, ProgArray, ProgramOp, RingBuf, UserRingBuf};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
+use crate::dynptr::{Data, Place};
 use crate::run::Run;
 
 /// What is wrong with an argument.
@@ -144,6 +145,8 @@ macro_rules! special_map_args {
 special_map_args! {
     /// A ring buffer.
     RingMap RingBuf RingBuf, "ring buffer";
+    /// A user ring buffer.
+    UserRingMap UserRingBuf UserRingBuf, "user ring buffer";
     /// An array of perf events.
     PerfMap PerfEvent PerfEventArray, "perf event array";
 }
@@ -325,6 +328,31 @@ impl Arg for LockPtr {
             Some(ptr) => Ok(ptr),
             None => Err(Problem::Text(format!("{addr:#x} is no bpf_spin_lock"))),
         }
+    }
+}
+
+/// A dynptr: what it refers to, which is nothing for a null one.
+pub(super) struct DynptrArg;
+
+impl Arg for DynptrArg {
+    const KIND: &'static str = "dynptr";
+    type Taken<'r> = Option<Data>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Option<Data>, Problem> {
+        let dynptr = run.dynptr(call.args[index]).map_err(Problem::Text)?;
+        Ok(dynptr.1.data)
+    }
+}
+
+/// Room on the stack for a new dynptr.
+pub(super) struct NewDynptr;
+
+impl Arg for NewDynptr {
+    const KIND: &'static str = "new dynptr";
+    type Taken<'r> = Place;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Place, Problem> {
+        run.dynptr_place(call.args[index]).map_err(Problem::Text)
     }
 }
 

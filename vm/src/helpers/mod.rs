@@ -6,6 +6,7 @@
 //! that no helper sees a raw pointer.
 
 mod args;
+mod dynptr;
 mod format;
 mod locks;
 mod loops;
@@ -18,10 +19,12 @@ mod ring;
 mod strings;
 mod system;
 mod trace;
+mod user_ring;
 
 use args::{
-    AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr, LookupMap,
-    LookupPercpuMap, OutLong, PerfMap, ReadMem, RingMap, ScratchMem, Size, UpdateMap, Value,
+    AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, DynptrArg, ForEachMap, Function, Key, LockPtr,
+    LookupMap, LookupPercpuMap, NewDynptr, OutLong, PerfMap, ReadMem, RingMap, ScratchMem, Size,
+    UpdateMap, UserRingMap, Value,
 };
 use args::{Arg, Problem};
 
@@ -209,5 +212,13 @@ helpers! {
     181 loop_(u64, Function, u64, u64) => loops::bpf_loop;
     182 strncmp(ReadMem, Size, ConstStr) => strings::strncmp;
     195 map_lookup_percpu_elem(LookupPercpuMap, Key, u64) => maps::lookup_percpu;
+    197 dynptr_from_mem(ScratchMem, Size, u64, NewDynptr) => dynptr::from_mem;
+    198 ringbuf_reserve_dynptr(RingMap, u64, u64, NewDynptr) => dynptr::ringbuf_reserve;
+    199 ringbuf_submit_dynptr(u64, u64) => dynptr::ringbuf_submit;
+    200 ringbuf_discard_dynptr(u64, u64) => dynptr::ringbuf_discard;
+    201 dynptr_read(ScratchMem, Size, DynptrArg, u64, u64) => dynptr::read;
+    202 dynptr_write(DynptrArg, u64, ReadMem, Size, u64) => dynptr::write;
+    203 dynptr_data(DynptrArg, u64, u64) => dynptr::data;
     208 ktime_get_tai_ns() => system::ktime_get_tai_ns;
+    209 user_ringbuf_drain(UserRingMap, Function, u64, u64) => user_ring::drain;
 }

@@ -48,6 +48,7 @@ const TYPES: &[(MapType, &str, &[&str])] = &[
         &["hash_of_maps/empty", "hash_of_maps/one", "hash_of_maps/full"],
     ),
     (MapType::Ringbuf, "ringbuf", &["ringbuf"]),
+    (MapType::UserRingbuf, "user-ringbuf", &["user_ringbuf"]),
 ];
 
 /// Operations of the system call, and of programs.
@@ -160,6 +161,15 @@ const WORDS: &[(&str, &str)] = &[
     ("ringbuf_output", "output"),
     ("ringbuf_query", "query"),
     ("trace_vprintk", "vprintk"),
+    ("user_ringbuf_drain", "drain"),
+    ("dynptr_from_mem", "from_mem"),
+    ("dynptr_read", "read"),
+    ("dynptr_write", "write"),
+    ("dynptr_data", "data"),
+    // All lines about dynptrs of ring buffers use them.
+    ("ringbuf_reserve_dynptr", "reserve"),
+    ("ringbuf_submit_dynptr", "submit"),
+    ("ringbuf_discard_dynptr", "discard"),
 ];
 
 fn all_helpers() -> Result<(), Failed> {

@@ -14,6 +14,7 @@ mod context_access;
 mod coverage;
 mod create;
 mod differences;
+mod dynptr;
 mod elements;
 mod for_each;
 mod format;
@@ -33,6 +34,7 @@ mod state;
 mod system;
 mod tail_call;
 mod text;
+mod user_ring;
 mod verdict;
 
 use libtest_mimic::{Arguments, Trial};
@@ -51,6 +53,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),
+    ("dynptr", dynptr::answer),
     ("elements", elements::answer),
     ("for-each", for_each::answer),
     ("hash", ops::maps),
@@ -74,6 +77,8 @@ const FAMILIES: &[(&str, Family)] = &[
     ("tail-call", tail_call::answer),
     ("test-run", runs::answer),
     ("trace-printk", format::trace_printk),
+    ("user-ringbuf", ops::maps),
+    ("user-ringbuf-drain", user_ring::answer),
     ("xdp-adjust", adjust::adjust),
 ];
 

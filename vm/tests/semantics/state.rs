@@ -45,7 +45,7 @@ impl<'l> State<'l> {
         assert_eq!(case.question[0], "state", "the section begins with the state");
         let map_type = type_named(case.question[1]);
         let (key, value) = match map_type {
-            MapType::Ringbuf => (0, 0),
+            MapType::Ringbuf | MapType::UserRingbuf => (0, 0),
             map_type if map_type.holds_handles() => (4, 4),
             _ => (4, 8),
         };
