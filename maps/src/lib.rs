@@ -18,6 +18,7 @@ pub mod flags;
 mod home;
 mod index;
 mod inner;
+pub mod jhash;
 mod locks;
 mod map;
 mod percpu;
