@@ -152,5 +152,6 @@ pub use skep_maps::{Errno, MapDef, MapType, flags};
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{
-    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Task, helpers, is_poison,
+    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, StackKind, Task, helpers,
+    is_poison,
 };

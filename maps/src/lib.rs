@@ -40,7 +40,7 @@ pub use locks::LockTable;
 pub use map::{Core, Cursor, Map, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use types::{
-    Consumed, Drain, Holds, Keys, MapType, PerfEventArray, ProgArray, Record, RingBuf, UserNext,
-    UserRecord, UserRingBuf, UserSample, create,
+    Consumed, Drain, Holds, Keys, MapType, PerfEventArray, ProgArray, Record, RingBuf, StackTrace,
+    UserNext, UserRecord, UserRingBuf, UserSample, create,
 };
 pub use world::{ProgramRef, Upcall, World};

@@ -206,6 +206,8 @@ pub enum ProgramOp {
     RingBuf,
     /// `user_ringbuf_drain`.
     UserRingBuf,
+    /// `get_stackid`.
+    StackTrace,
     /// `perf_event_output`, `perf_event_read` and `perf_event_read_value`.
     PerfEvent,
     /// `map_push_elem`.

@@ -11,6 +11,7 @@ mod percpu_hash;
 mod perf_event_array;
 mod prog_array;
 mod ringbuf;
+mod stack_trace;
 mod user_ringbuf;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 pub use perf_event_array::PerfEventArray;
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
+pub use stack_trace::StackTrace;
 pub use user_ringbuf::{Drain, UserNext, UserRecord, UserRingBuf, UserSample};
 
 /// How a type checks a definition, in the kernel's order.
@@ -161,7 +163,7 @@ map_types! {
     4  PerfEventArray      "perf_event_array"      perf_event_array;
     5  PercpuHash          "percpu_hash"           percpu_hash;
     6  PercpuArray         "percpu_array"          percpu_array;
-    7  StackTrace          "stack_trace";
+    7  StackTrace          "stack_trace"           stack_trace;
     8  CgroupArray         "cgroup_array";
     9  LruHash             "lru_hash"              lru_hash;
     10 LruPercpuHash       "lru_percpu_hash"       lru_percpu_hash;
@@ -289,6 +291,7 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     check_common(def, rules).map_err(refused)?;
     (rules.check)(world, def).map_err(refused)?;
+    check_fields(def, rules).map_err(refused)?;
     check_supported(def)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
@@ -313,7 +316,12 @@ fn check_common(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     let numa = def.flags & crate::flags::BPF_F_NUMA_NODE != 0;
     rule(!numa || def.numa_node == 0, Errno::EINVAL, || {
         format!("NUMA node {} is not online; there is node 0 only", def.numa_node)
-    })?;
+    })
+}
+
+/// Rules for the kernel's fields in values, which it looks at last (kernel
+/// `map_check_btf`).
+fn check_fields(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     for field in &def.special {
         let inside = field.offset.checked_add(field.size).is_some_and(|e| e <= def.value_size);
         rule(inside, Errno::EINVAL, || {
@@ -339,6 +347,9 @@ fn check_supported(def: &MapDef) -> Result<(), CreateError> {
     let unsupported = |what: String| Err(CreateError::Unsupported { map: def.name.clone(), what });
     if def.flags & BPF_F_WRONLY_PROG != 0 {
         return unsupported("BPF_F_WRONLY_PROG".to_owned());
+    }
+    if def.flags & crate::flags::BPF_F_STACK_BUILD_ID != 0 {
+        return unsupported("BPF_F_STACK_BUILD_ID".to_owned());
     }
     match def.special.iter().find(|field| field.kind != SpecialKind::SpinLock) {
         Some(field) => unsupported(format!("{:?} field in its values", field.kind)),

@@ -28,6 +28,7 @@ mod probe_read;
 mod record;
 mod ring;
 mod runs;
+mod stack_trace;
 mod tail_call;
 mod trace;
 mod user_ring;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, PerfEventArray, ProgArray, ProgramOp, RingBuf, UserRingBuf};
+use skep_maps::{Map, PerfEventArray, ProgArray, ProgramOp, RingBuf, StackTrace, UserRingBuf};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
@@ -147,6 +147,8 @@ special_map_args! {
     RingMap RingBuf RingBuf, "ring buffer";
     /// A user ring buffer.
     UserRingMap UserRingBuf UserRingBuf, "user ring buffer";
+    /// A map of call stacks.
+    StackMap StackTrace StackTrace, "stack trace map";
     /// An array of perf events.
     PerfMap PerfEvent PerfEventArray, "perf event array";
 }

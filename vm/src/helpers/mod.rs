@@ -16,6 +16,7 @@ mod packet;
 mod perf;
 mod probe;
 mod ring;
+mod stack;
 mod strings;
 mod system;
 mod trace;
@@ -24,7 +25,7 @@ mod user_ring;
 use args::{
     AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, DynptrArg, ForEachMap, Function, Key, LockPtr,
     LookupMap, LookupPercpuMap, NewDynptr, OutLong, PerfMap, ReadMem, RingMap, ScratchMem, Size,
-    UpdateMap, UserRingMap, Value,
+    StackMap, UpdateMap, UserRingMap, Value,
 };
 use args::{Arg, Problem};
 
@@ -184,12 +185,14 @@ helpers! {
     22  perf_event_read(PerfMap, u64) => perf::read;
     25  perf_event_output(Ctx, PerfMap, u64, ReadMem, Size) => perf::output;
     26  skb_load_bytes(Ctx, u64, BufferArg, Size) => packet::skb_load_bytes;
+    27  get_stackid(Ctx, StackMap, u64) => stack::get_stackid;
     42  get_numa_node_id() => system::numa_node;
     44  xdp_adjust_head(Ctx, u64) => packet::adjust_head;
     45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
     54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
     55  perf_event_read_value(PerfMap, u64, ScratchMem, Size) => perf::read_value;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
+    67  get_stack(Ctx, ScratchMem, Size, u64) => stack::get_stack;
     93  spin_lock(LockPtr) => locks::lock;
     94  spin_unlock(LockPtr) => locks::unlock;
     105 strtol(ReadMem, Size, u64, OutLong) => strings::strtol;

@@ -47,6 +47,7 @@ const TYPES: &[(MapType, &str, &[&str])] = &[
         "hash-of-maps",
         &["hash_of_maps/empty", "hash_of_maps/one", "hash_of_maps/full"],
     ),
+    (MapType::StackTrace, "stack-trace", &["stack_trace/empty", "stack_trace/one"]),
     (MapType::Ringbuf, "ringbuf", &["ringbuf"]),
     (MapType::UserRingbuf, "user-ringbuf", &["user_ringbuf"]),
 ];
@@ -161,6 +162,7 @@ const WORDS: &[(&str, &str)] = &[
     ("ringbuf_output", "output"),
     ("ringbuf_query", "query"),
     ("trace_vprintk", "vprintk"),
+    ("get_stackid", "stackid"),
     ("user_ringbuf_drain", "drain"),
     ("dynptr_from_mem", "from_mem"),
     ("dynptr_read", "read"),

@@ -82,7 +82,7 @@ impl Lab {
     }
 }
 
-fn ended(error: RunError) -> String {
+pub(crate) fn ended(error: RunError) -> String {
     match error {
         RunError::Input(error) => errno_of(&error).to_owned(),
         RunError::Fault(fault, _) => format!("fault: {}", fault.kind),

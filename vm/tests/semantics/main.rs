@@ -30,6 +30,7 @@ mod probe_read;
 mod ring;
 mod runs;
 mod section;
+mod stack;
 mod state;
 mod system;
 mod tail_call;
@@ -56,6 +57,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("dynptr", dynptr::answer),
     ("elements", elements::answer),
     ("for-each", for_each::answer),
+    ("get-stackid", stack::answer),
     ("hash", ops::maps),
     ("hash-of-maps", ops::maps),
     ("ld-abs", legacy::answer),
@@ -72,6 +74,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
+    ("stack-trace", ops::maps),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
     ("tail-call", tail_call::answer),
@@ -90,6 +93,7 @@ fn main() {
         .collect();
     trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
+    trials.push(Trial::test("a_host_without_a_stack_is_told_so", stack::no_stack));
     trials.extend(coverage::trials());
     trials.extend(system::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind};
-use skep_maps::{Descriptor, Map, MapDef, MapType, SpecialField, SpecialKind, sys};
+use skep_maps::{Descriptor, Map, MapDef, MapType, SpecialField, SpecialKind, StackTrace, sys};
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
 use skep_vm::Program;
@@ -25,6 +25,9 @@ pub(crate) struct State<'l> {
     _events: Vec<Descriptor<PerfEvent>>,
     _maps: Vec<Arc<dyn Map>>,
 }
+
+/// A call stack of two addresses of the kernel.
+const STACK: [u64; 2] = [0xffff_ffff_8100_0000, 0xffff_ffff_8100_0100];
 
 /// The type whose name a section's lines begin with.
 pub(crate) fn type_named(text: &str) -> MapType {
@@ -131,6 +134,11 @@ impl<'l> State<'l> {
     pub(crate) fn make(&self) -> Arc<dyn Map> {
         let map = self.lab.map(&self.def);
         for (key, value) in &self.put {
+            if let Some(stacks) = map.downcast::<StackTrace>() {
+                assert_eq!(value, "stack");
+                stacks.id_of(&STACK, 0).expect("the state can be made");
+                continue;
+            }
             sys::update(&*map, Some(key), &self.bytes(value), 0).expect("the state can be made");
         }
         map
@@ -152,6 +160,9 @@ impl<'l> State<'l> {
 
     /// A value that the system call returned, as it is written.
     pub(crate) fn show(&self, value: &[u8]) -> String {
+        if value.len() == 16 && value[..8] == STACK[0].to_le_bytes() {
+            return "stack".to_owned();
+        }
         if self.named.len() == 1 {
             return hex(value);
         }
