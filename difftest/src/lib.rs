@@ -4,12 +4,16 @@
 //! [`generate`] writes programs that are right; [`mutate`] makes them subtly wrong.
 //! [`Skep`] and [`Linux`] run them. All randomness comes from a seed that the tests
 //! print; `SKEP_SEED` gives it to them again.
+//!
+//! [`maps`] answers map scripts on skep; [`lab`] is a machine to try things on.
 
 mod case;
 mod code;
 mod generate;
+pub mod lab;
 mod layout;
 mod linux;
+pub mod maps;
 mod mutate;
 mod profile;
 mod rng;

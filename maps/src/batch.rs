@@ -138,8 +138,12 @@ fn read_keys(map: &dyn Map, place: Option<&[u8]>, request: BatchRequest) -> Batc
         return Batch::refused(request, errno);
     }
     let mut batch = Batch::default();
+    let key_size = map.core().def().key_size as usize;
+    if request.count > 0 && place.is_some_and(|place| place.len() != key_size) {
+        return Batch { error: Some(Errno::EFAULT), ..batch };
+    }
     let mut last = place.map(<[u8]>::to_vec);
-    let mut key = vec![0; map.core().def().key_size as usize];
+    let mut key = vec![0; key_size];
     let mut value = vec![0; map.core().user_value_size()];
     while batch.count < request.count {
         if let Err(errno) = map.user_next_key(last.as_deref(), &mut key) {

@@ -11,6 +11,7 @@
 //!   level above they ask through [`Upcall`].
 
 pub mod batch;
+mod cells;
 mod def;
 mod errno;
 mod error;

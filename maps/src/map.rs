@@ -78,6 +78,12 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
         Err(Errno::ENOTSUPP)
     }
 
+    /// The values that [`pop`](Map::pop) would take, in that order; none of them is taken.
+    /// A type that has no `pop` gives none.
+    fn queued(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// The next element that a program's `for_each_map_elem` visits: its key is put in
     /// `key`, its value's pointer returned.
     fn visit(&self, _cursor: &mut Cursor, _key: &mut Vec<u8>, _cpu: u32) -> Option<GuestPtr> {
@@ -265,14 +271,6 @@ pub enum Target<'a> {
 }
 
 impl Target<'_> {
-    /// Copies guest memory of the target's length in.
-    pub(crate) fn fill_from(&mut self, from: GuestSlice<'_>) {
-        match self {
-            Self::Host(bytes) => from.read(bytes),
-            Self::Guest(slice) => slice.copy_from(from),
-        }
-    }
-
     /// Sets all bytes to zero.
     pub(crate) fn zero(&mut self) {
         match self {

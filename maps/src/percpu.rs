@@ -16,13 +16,14 @@ pub(crate) fn check_value_size(def: &MapDef) -> Result<(), Refusal> {
     })
 }
 
-/// Copies all CPUs' values out, one after the other, each padded to eight bytes.
+/// Copies all CPUs' values out, one after the other, each with its padding to eight
+/// bytes: what user space stored there comes back (kernel `bpf_long_memcpy`).
 pub(crate) fn read_all(values: &Values, id: u32, out: &mut [u8]) {
     let size = values.slice(id, 0).len();
     for (plane, part) in (0..values.planes()).zip(out.chunks_mut(size.next_multiple_of(8))) {
         let (value, padding) = part.split_at_mut(size);
         values.read(id, plane, value);
-        padding.fill(0);
+        values.padding(id, plane).read(padding);
     }
 }
 
@@ -30,7 +31,9 @@ pub(crate) fn read_all(values: &Values, id: u32, out: &mut [u8]) {
 pub(crate) fn write_all(values: &Values, id: u32, from: &[u8]) {
     let size = values.slice(id, 0).len();
     for (plane, part) in (0..values.planes()).zip(from.chunks(size.next_multiple_of(8))) {
-        values.write(id, plane, Source::Host(&part[..size]));
+        let (value, padding) = part.split_at(size);
+        values.write(id, plane, Source::Host(value));
+        values.padding(id, plane).write(padding);
     }
 }
 

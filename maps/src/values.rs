@@ -231,6 +231,14 @@ impl Values {
         slice.expect("elements lie in the window")
     }
 
+    /// The bytes behind element `id` on `plane`, up to a multiple of eight, for the host.
+    pub(crate) fn padding(&self, id: u32, plane: u32) -> GuestSlice<'_> {
+        let size = self.layout.size;
+        let ptr = self.ptr(id, plane).add(size);
+        let slice = ptr.slice(&self.window, size.next_multiple_of(8) - size);
+        slice.expect("elements lie eight bytes apart in the window")
+    }
+
     /// The number of planes.
     pub(crate) fn planes(&self) -> u32 {
         self.planes

@@ -7,7 +7,8 @@
 //!
 //! Start at [`Kernel::open`]; a test starts at [`Kernel::for_test`].
 //! [`asm`] writes small programs, [`btf`] the types that some of them need;
-//! [`recorded`] reads the answers that were written down for tests without a kernel.
+//! [`recorded`] reads the answers that were written down for tests without a kernel;
+//! [`script`] reads and asks the questions of map scripts.
 //!
 //! Invariant K1 (in `sys`): the kernel gets no address but that of a buffer made
 //! for the call, and each buffer ends at an inaccessible page. A length that is
@@ -24,6 +25,7 @@ pub mod perf;
 mod prog;
 pub mod recorded;
 mod ring;
+pub mod script;
 mod sys;
 mod test_run;
 mod user_ring;

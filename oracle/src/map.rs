@@ -1,6 +1,7 @@
 //! Maps through the system call.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::{fs, io};
 
 use crate::sys::{Attr, Buf, Cmd};
 use crate::{Btf, Errno, Kernel, map_type};
@@ -264,6 +265,17 @@ impl Map {
         attr.call(Cmd::MapFreeze).map(drop)
     }
 
+    /// The bytes that the kernel charges for the map: `memlock` in the descriptor's fdinfo.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no such line.
+    pub fn memlock(&self) -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.fd()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+        let bytes = line.and_then(|bytes| bytes.trim().parse().ok());
+        bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "fdinfo has no memlock"))
+    }
+
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -306,6 +318,6 @@ fn info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
         max_entries: word(16),
         flags: word(20),
         name: String::from_utf8_lossy(name).into_owned(),
-        map_extra: u64::from(word(72)) | u64::from(word(76)) << 32,
+        map_extra: u64::from(word(80)) | u64::from(word(84)) << 32,
     })
 }

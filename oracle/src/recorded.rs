@@ -55,7 +55,8 @@ fn value<'t>(words: &[&'t str], name: &str) -> Option<&'t str> {
 }
 
 /// Splits at spaces outside quotes; `None` when a quote is not closed.
-fn words(line: &str) -> Option<Vec<&str>> {
+#[must_use]
+pub fn words(line: &str) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (at, c) in line.char_indices() {
@@ -106,6 +107,16 @@ pub fn unquote(value: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+/// The first `size` bytes of value number `n`, where a recording names values by number:
+/// an 8-byte word that differs from number to number, again and again, each time rotated
+/// left by 7 bits more.
+#[must_use]
+pub fn numbered(n: u64, size: usize) -> Vec<u8> {
+    let word = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let words = (0..).flat_map(|turn: u32| word.rotate_left(7 * (turn % 64)).to_le_bytes());
+    words.take(size).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 #[path = "../../src/index/bucket.rs"]
 mod bucket;
 #[path = "../../src/index/chain.rs"]
+#[allow(dead_code, reason = "the checks do not need all of it")]
 mod chain;
 mod checks;
 #[path = "../../src/index/hash.rs"]

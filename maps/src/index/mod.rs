@@ -1,4 +1,5 @@
-//! The index of hash maps: chains of elements over a slab, in a host segment.
+//! The indexes of maps, in host segments: chains of elements over a slab for the hashes,
+//! and a trie of prefixes.
 
 mod bucket;
 mod chain;
@@ -7,13 +8,15 @@ mod list;
 mod lru;
 mod pool;
 mod table;
+mod trie;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::{
     chain::{Found, Index},
-    hash::Key,
+    hash::{Key, word},
     lru::Sharing,
     table::{LruTable, Table},
+    trie::{AnyPrefix, Trie},
 };

@@ -2,15 +2,20 @@
 
 mod array;
 mod array_of_maps;
+mod bloom_filter;
 mod hash;
 mod hash_of_maps;
+mod lpm_trie;
 mod lru_hash;
 mod lru_percpu_hash;
 mod percpu_array;
 mod percpu_hash;
 mod perf_event_array;
 mod prog_array;
+mod queue;
+mod queue_stack;
 mod ringbuf;
+mod stack;
 mod stack_trace;
 mod user_ringbuf;
 
@@ -167,7 +172,7 @@ map_types! {
     8  CgroupArray         "cgroup_array";
     9  LruHash             "lru_hash"              lru_hash;
     10 LruPercpuHash       "lru_percpu_hash"       lru_percpu_hash;
-    11 LpmTrie             "lpm_trie";
+    11 LpmTrie             "lpm_trie"              lpm_trie;
     12 ArrayOfMaps         "array_of_maps"         array_of_maps;
     13 HashOfMaps          "hash_of_maps"          hash_of_maps;
     14 Devmap              "devmap";
@@ -178,15 +183,15 @@ map_types! {
     19 CgroupStorage       "cgroup_storage";
     20 ReuseportSockarray  "reuseport_sockarray";
     21 PercpuCgroupStorage "percpu_cgroup_storage";
-    22 Queue               "queue";
-    23 Stack               "stack";
+    22 Queue               "queue"                 queue;
+    23 Stack               "stack"                 stack;
     24 SkStorage           "sk_storage";
     25 DevmapHash          "devmap_hash";
     26 StructOps           "struct_ops";
     27 Ringbuf             "ringbuf"               ringbuf;
     28 InodeStorage        "inode_storage";
     29 TaskStorage         "task_storage";
-    30 BloomFilter         "bloom_filter";
+    30 BloomFilter         "bloom_filter"          bloom_filter;
     31 UserRingbuf         "user_ringbuf"          user_ringbuf;
     32 CgrpStorage         "cgrp_storage";
     33 Arena               "arena";

@@ -4,10 +4,14 @@ use skep_oracle::asm::*;
 use skep_oracle::{Kernel, Map, MapSpec, Prog, ProgSpec, Rejection, TestRun, map_type, prog_type};
 
 use crate::probe::counting;
+use crate::record::{hex, returned};
 
 pub(crate) const LOOKUP: i32 = 1;
 pub(crate) const UPDATE: i32 = 2;
 pub(crate) const DELETE: i32 = 3;
+pub(crate) const PUSH: i32 = 87;
+pub(crate) const POP: i32 = 88;
+pub(crate) const PEEK: i32 = 89;
 pub(crate) const LOOKUP_PERCPU: i32 = 195;
 
 // The places in the desk, the map through which a program gets its arguments.
@@ -24,15 +28,17 @@ pub(crate) struct Agent {
     prog: Prog,
     desk: Map,
     value_size: usize,
-    finds: bool,
+    helper: i32,
 }
 
-/// What a call gave: r0, or for a lookup the value at r0.
+/// What a call gave: r0, for a lookup the value at r0, and for a pop or a peek r0 and what
+/// its buffer holds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Returned(i64),
     Null,
     Value(Vec<u8>),
+    Filled(i64, Vec<u8>),
 }
 
 impl Agent {
@@ -48,6 +54,8 @@ impl Agent {
         asm.map_value(R6, desk.fd(), NUMBER).ldx(DW, R6, R6, 0);
         match helper {
             UPDATE => asm.map_value(R3, desk.fd(), VALUE).mov_reg(R4, R6),
+            PUSH => asm.map_value(R2, desk.fd(), VALUE).mov_reg(R3, R6),
+            POP | PEEK => asm.map_value(R2, desk.fd(), VALUE),
             LOOKUP_PERCPU => asm.mov_reg(R3, R6),
             _ => &mut asm,
         };
@@ -70,10 +78,11 @@ impl Agent {
         }
         let insns = asm.label("end").mov(R0, 0).exit().build();
         let prog = kernel.load(&ProgSpec::new(prog_type::SCHED_CLS, &insns))?;
-        Ok(Self { prog, desk, value_size, finds })
+        Ok(Self { prog, desk, value_size, helper })
     }
 
-    /// Calls the helper: `number` is the flags of an update, the CPU of a lookup.
+    /// Calls the helper: `number` is the flags of an update or a push, the CPU of a lookup;
+    /// `value` is also what the buffer of a pop or a peek holds before.
     pub(crate) fn call(&self, key: &[u8], value: &[u8], number: u64) -> Answer {
         let mut desk = vec![0; DESK as usize];
         let mut put = |at: u32, bytes: &[u8]| {
@@ -87,11 +96,24 @@ impl Agent {
         let desk = self.desk.lookup(&[0; 4], 0).unwrap();
         let at = RETURNED as usize;
         let returned = i64::from_ne_bytes(desk[at..at + 8].try_into().unwrap());
-        let found = desk[FOUND as usize..FOUND as usize + self.value_size].to_vec();
-        match (self.finds, returned) {
-            (false, _) => Answer::Returned(returned),
-            (true, 0) => Answer::Null,
-            (true, _) => Answer::Value(found),
+        let bytes = |at: u32| desk[at as usize..at as usize + self.value_size].to_vec();
+        match (self.helper, returned) {
+            (LOOKUP | LOOKUP_PERCPU, 0) => Answer::Null,
+            (LOOKUP | LOOKUP_PERCPU, _) => Answer::Value(bytes(FOUND)),
+            (POP | PEEK, _) => Answer::Filled(returned, bytes(VALUE)),
+            _ => Answer::Returned(returned),
+        }
+    }
+}
+
+impl Answer {
+    /// The answer as it is written.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Returned(value) => returned(*value),
+            Self::Null => "NULL".to_owned(),
+            Self::Value(value) => format!("value={}", hex(value)),
+            Self::Filled(value, buffer) => format!("{} value={}", returned(*value), hex(buffer)),
         }
     }
 }

@@ -17,6 +17,12 @@ impl<'a> Attributes<'a> {
         Self { name, plain: MapSpec::new(map_type, key, value, max) }
     }
 
+    /// The flags that a plain map has.
+    pub(crate) fn flags(mut self, flags: u32) -> Self {
+        self.plain = self.plain.flags(flags);
+        self
+    }
+
     pub(crate) fn inner(mut self, inner: &'a Map) -> Self {
         self.plain.inner = Some(inner);
         self
@@ -45,19 +51,17 @@ type Case<'c> = dyn FnMut(&str, &MapSpec<'_>) + 'c;
 
 fn flags(plain: &MapSpec<'_>, case: &mut Case<'_>) {
     let question = format!(
-        " key_size={} value_size={} max_entries={} flags=0x0",
-        plain.key_size, plain.value_size, plain.max_entries
+        " key_size={} value_size={} max_entries={} flags={:#x}",
+        plain.key_size, plain.value_size, plain.max_entries, plain.flags
     );
     case(&question, plain);
-    for bit in 0..20 {
-        let flags = 1 << bit;
-        case(&format!(" flags={flags:#x}"), &plain.clone().flags(flags));
-    }
-    for flags in [0x18, 0x180, 0x88, 0x1 | NUMA_NODE, 0x8000_0000] {
+    let bits = (0..20).map(|bit| 1 << bit);
+    for flags in bits.chain([0x18, 0x180, 0x88, 0x1 | NUMA_NODE, 0x8000_0000]) {
+        let flags = flags | plain.flags;
         case(&format!(" flags={flags:#x}"), &plain.clone().flags(flags));
     }
     // A node that does not exist, heeded and unheeded.
-    for flags in [0, NUMA_NODE] {
+    for flags in [plain.flags, plain.flags | NUMA_NODE] {
         let spec = MapSpec { numa_node: 1000, flags, ..plain.clone() };
         case(&format!(" flags={flags:#x} numa_node=1000"), &spec);
     }
@@ -116,8 +120,9 @@ fn types(kernel: &Kernel, plain: &MapSpec<'_>, case: &mut Case<'_>) {
         let question = format!(" key_type={key} value_type={value}");
         case(&question, &plain.clone().btf(&btf, id(key), id(value)));
         if value == "locked" {
-            let question = format!("{question} flags=0x80");
-            case(&question, &plain.clone().btf(&btf, id(key), id(value)).flags(0x80));
+            let flags = plain.flags | 0x80;
+            let question = format!("{question} flags={flags:#x}");
+            case(&question, &plain.clone().btf(&btf, id(key), id(value)).flags(flags));
         }
     }
 }

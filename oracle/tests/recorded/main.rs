@@ -1,7 +1,8 @@
 //! Records what the running kernel does and compares it with `testdata/semantics`.
 //!
 //! Each topic has one file there, written by the kernel alone, which skep is tested
-//! against where there is no kernel. With `SKEP_RECORD=1` the files are written anew.
+//! against where there is no kernel. In `testdata/maps` people write the questions and
+//! the kernel the answers. With `SKEP_RECORD=1` the files are written anew.
 
 #![expect(clippy::unwrap_used, reason = "a recording stops at what it does not expect")]
 
@@ -9,6 +10,7 @@ mod access;
 mod adjust;
 mod agent;
 mod arithmetic;
+mod bloom;
 mod callbacks;
 mod context;
 mod create;
@@ -16,7 +18,9 @@ mod dynptr;
 mod elements;
 mod fd_maps;
 mod format;
+mod keyless;
 mod legacy;
+mod lpm;
 mod numbers;
 mod ops;
 mod packet;
@@ -28,6 +32,7 @@ mod probe_read;
 mod record;
 mod ring;
 mod runs;
+mod scripts;
 mod stack_trace;
 mod tail_call;
 mod trace;

@@ -1,9 +1,9 @@
 //! Every operation with every flag on a map in a given state, from both sides.
 
-use skep_oracle::{Batch, BatchFlags, Errno, Kernel, Map};
+use skep_oracle::{Batch, BatchFlags, Errno, Kernel, Map, map_type};
 
-use crate::agent::{Agent, Answer, DELETE, LOOKUP, LOOKUP_PERCPU, UPDATE};
-use crate::record::{Record, hex, outcome, returned};
+use crate::agent::{Agent, DELETE, LOOKUP, LOOKUP_PERCPU, UPDATE};
+use crate::record::{Record, hex, outcome};
 
 /// How the lines of the operations are to be read.
 pub(crate) const ABOUT: &str = "\
@@ -47,9 +47,18 @@ pub(crate) fn operations(kernel: &Kernel, record: &mut Record, state: &State<'_>
 
 impl State<'_> {
     /// Does an operation on a fresh map and records it.
-    fn case(&self, record: &mut Record, question: &str, operation: impl FnOnce(&Map) -> String) {
+    pub(crate) fn case(
+        &self,
+        record: &mut Record,
+        question: &str,
+        operation: impl FnOnce(&Map) -> String,
+    ) {
         let map = (self.make)();
-        let before = self.contents(&map);
+        // What a queue holds can only be seen by taking it out.
+        let before = match is_queue(&map) {
+            true => self.contents(&(self.make)()),
+            false => self.contents(&map),
+        };
         let mut answer = operation(&map);
         let after = self.contents(&map);
         if before != after {
@@ -60,6 +69,11 @@ impl State<'_> {
 
     /// Every element; the errno where the keys or a value cannot be had.
     fn contents(&self, map: &Map) -> String {
+        if is_queue(map) {
+            let pop = || map.lookup_and_delete(&[], 0).ok();
+            let values: Vec<String> = std::iter::from_fn(pop).map(|value| hex(&value)).collect();
+            return if values.is_empty() { "-".to_owned() } else { values.join(",") };
+        }
         let mut keys = match map.keys() {
             Ok(keys) => keys,
             Err(errno) => return errno.to_string(),
@@ -85,6 +99,11 @@ impl State<'_> {
             Err(errno) => errno.to_string(),
         }
     }
+}
+
+/// Whether a map gives its values only one after the other.
+fn is_queue(map: &Map) -> bool {
+    matches!(map.info().map_type, map_type::QUEUE | map_type::STACK)
 }
 
 fn syscall(record: &mut Record, state: &State<'_>) {
@@ -169,11 +188,7 @@ fn program(kernel: &Kernel, record: &mut Record, state: &State<'_>) {
                     state.case(record, &question, |map| {
                         let agent = Agent::new(kernel, map, helper).unwrap();
                         let call = || agent.call(key, &value[..value.len().min(64)], number);
-                        match kernel.on_cpu(0, call).unwrap() {
-                            Answer::Returned(value) => returned(value),
-                            Answer::Null => "NULL".to_owned(),
-                            Answer::Value(value) => format!("value={}", hex(&value)),
-                        }
+                        kernel.on_cpu(0, call).unwrap().text()
                     });
                 }
             }

@@ -33,7 +33,7 @@ fn hash() {
             let shape = Shape { name, map_type: map_type::HASH, max: 2, flags, lock };
             shape.record(kernel, record, &[("empty", 0..0), ("one", 1..2), ("full", 1..3)]);
         }
-        access(kernel, record, "hash", map_type::HASH);
+        access(kernel, record, "hash", &MapSpec::new(map_type::HASH, 4, 8, 2), &[0; 4]);
     });
 }
 
@@ -50,7 +50,7 @@ fn array() {
             let shape = Shape { name, map_type: map_type::ARRAY, max: 2, flags, lock };
             shape.record(kernel, record, &[("set", 0..2)]);
         }
-        access(kernel, record, "array", map_type::ARRAY);
+        access(kernel, record, "array", &MapSpec::new(map_type::ARRAY, 4, 8, 2), &[0; 4]);
     });
 }
 
@@ -176,12 +176,17 @@ pub(crate) fn types(kernel: &Kernel) -> (Btf, u32, u32) {
 }
 
 /// Maps that one side may only read or only write, and frozen maps.
-fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
-    use crate::agent::{Agent, Answer, DELETE, LOOKUP, UPDATE};
-    use crate::record::{outcome, returned};
+pub(crate) fn access(
+    kernel: &Kernel,
+    record: &mut Record,
+    name: &str,
+    spec: &MapSpec<'_>,
+    key: &[u8],
+) {
+    use crate::agent::{Agent, DELETE, LOOKUP, UPDATE};
+    use crate::record::outcome;
 
     record.note("access; `frozen` maps were frozen when they held element 0");
-    let key = 0_u32.to_ne_bytes();
     for (access, flags) in [
         ("frozen", 0),
         ("rdonly", flag::RDONLY),
@@ -189,9 +194,9 @@ fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
         ("rdonly_prog", flag::RDONLY_PROG),
         ("wronly_prog", flag::WRONLY_PROG),
     ] {
-        let map = kernel.create_map(&MapSpec::new(map_type, 4, 8, 2).flags(flags)).unwrap();
+        let map = kernel.create_map(&spec.clone().flags(spec.flags | flags)).unwrap();
         // Fails for the map that may only be read.
-        let _ = map.update(&key, &[1; 8], 0);
+        let _ = map.update(key, &[1; 8], 0);
         if access == "frozen" {
             map.freeze().unwrap();
         }
@@ -199,25 +204,21 @@ fn access(kernel: &Kernel, record: &mut Record, name: &str, map_type: u32) {
             record.case(&format!("{name}/{access} S {question}"), &outcome(errno));
         };
         let batch = skep_oracle::BatchFlags::default();
-        case("lookup", map.lookup(&key, 0).err());
-        case("lookup flags=8", map.lookup(&key, 8).err());
+        case("lookup", map.lookup(key, 0).err());
+        case("lookup flags=8", map.lookup(key, 8).err());
         case("get_next_key", map.get_next_key(&[]).err());
         case("lookup_batch", map.lookup_batch(&[], 1, batch).errno);
-        case("update", map.update(&key, &[2; 8], 0).err());
-        case("update flags=8", map.update(&key, &[2; 8], 8).err());
+        case("update", map.update(key, &[2; 8], 0).err());
+        case("update flags=8", map.update(key, &[2; 8], 8).err());
         case("update key=-", map.update(&[], &[2; 8], 0).err());
-        case("update_batch", map.update_batch(&key, &[2; 8], 1, batch).errno);
-        case("lookup_and_delete", map.lookup_and_delete(&key, 0).err());
-        case("delete", map.delete(&key).err());
-        case("delete_batch", map.delete_batch(&key, 1, batch).errno);
+        case("update_batch", map.update_batch(key, &[2; 8], 1, batch).errno);
+        case("lookup_and_delete", map.lookup_and_delete(key, 0).err());
+        case("delete", map.delete(key).err());
+        case("delete_batch", map.delete_batch(key, 1, batch).errno);
         for (operation, helper) in [("lookup", LOOKUP), ("update", UPDATE), ("delete", DELETE)] {
             let answer = match Agent::new(kernel, &map, helper) {
                 Err(_) => "refused".to_owned(),
-                Ok(agent) => match agent.call(&key, &[3; 8], 0) {
-                    Answer::Returned(value) => returned(value),
-                    Answer::Null => "NULL".to_owned(),
-                    Answer::Value(value) => format!("value={}", hex(&value)),
-                },
+                Ok(agent) => agent.call(key, &[3; 8], 0).text(),
             };
             record.case(&format!("{name}/{access} P {operation}"), &answer);
         }

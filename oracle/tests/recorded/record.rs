@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use skep_oracle::{Errno, Kernel};
@@ -34,49 +34,69 @@ impl Record {
 }
 
 /// Records a topic and compares it with `testdata/semantics/NAME.txt`.
-///
-/// Another version of the kernel may answer otherwise: there nothing is compared, which
-/// is said on stderr, unless `SKEP_REQUIRE_KERNEL=1`.
 pub(crate) fn check(name: &str, about: &str, topic: impl FnOnce(&Kernel, &mut Record)) {
     let Some(kernel) = Kernel::for_test(name) else {
         return;
     };
-    let place = format!("# Linux {}, {} possible CPUs.", kernel.release(), kernel.possible_cpus());
+    let place = place(&kernel);
     let mut record = Record { text: format!("{place}\n{GRAMMAR}") };
     for line in about.lines() {
         writeln!(record.text, "# {line}").expect("a string takes any text");
     }
-
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../testdata/semantics")
-        .join(name)
-        .with_extension("txt");
-    let told = |variable| env::var_os(variable).is_some_and(|value| value == "1");
+    let path = testdata().join("semantics").join(name).with_extension("txt");
     let expected = fs::read_to_string(&path).unwrap_or_default();
-    let elsewhere = expected.lines().next() != Some(&place);
+    if is_comparable(name, &expected, &place) {
+        topic(&kernel, &mut record);
+        compare(&path, &expected, &record.text);
+    }
+}
+
+/// The folder `testdata`.
+pub(crate) fn testdata() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+}
+
+/// The first line of every file: where it was recorded.
+pub(crate) fn place(kernel: &Kernel) -> String {
+    format!("# Linux {}, {} possible CPUs.", kernel.release(), kernel.possible_cpus())
+}
+
+/// Whether a file is to be compared with this kernel, or written by it.
+///
+/// Another version of the kernel may answer otherwise: there nothing is compared, which
+/// is said on stderr, unless `SKEP_REQUIRE_KERNEL=1`.
+pub(crate) fn is_comparable(name: &str, expected: &str, place: &str) -> bool {
+    let elsewhere = expected.lines().next() != Some(place);
     if elsewhere && !told("SKEP_RECORD") && !told("SKEP_REQUIRE_KERNEL") {
         let there = expected.lines().next().unwrap_or("nowhere");
         let _ = writeln!(
             io::stderr(),
             "{name}: 0 kernel cases: recorded on `{there}`, this is `{place}`"
         );
-        return;
+        return false;
     }
+    true
+}
 
-    topic(&kernel, &mut record);
+/// Compares a file with what this kernel answered; with `SKEP_RECORD=1` writes it.
+pub(crate) fn compare(path: &Path, expected: &str, found: &str) {
     if told("SKEP_RECORD") {
-        fs::write(&path, &record.text).unwrap();
+        fs::write(path, found).unwrap();
         return;
     }
-    for (n, (expected, found)) in expected.lines().zip(record.text.lines()).enumerate() {
+    for (n, (expected, found)) in expected.lines().zip(found.lines()).enumerate() {
         assert_eq!(found, expected, "{}:{}: this kernel differs", path.display(), n + 1);
     }
     assert_eq!(
-        record.text.lines().count(),
+        found.lines().count(),
         expected.lines().count(),
         "{}: this kernel gives another number of lines",
         path.display()
     );
+}
+
+fn told(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| value == "1")
 }
 
 /// Bytes as hexadecimal; `-` for none.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, PerfEventArray, ProgArray, ProgramOp, RingBuf, StackTrace, UserRingBuf};
+use skep_maps::{
+    Map, MapType, PerfEventArray, ProgArray, ProgramOp, RingBuf, StackTrace, UserRingBuf,
+};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
@@ -50,7 +52,8 @@ impl Arg for u64 {
 fn map_for<'r>(run: &Run<'r>, ptr: u64, op: ProgramOp) -> Result<&'r Arc<dyn Map>, Problem> {
     let map = any_map(run, ptr)?;
     let def = map.core().def();
-    let writes = matches!(op, ProgramOp::Update | ProgramOp::Delete);
+    let writes =
+        matches!(op, ProgramOp::Update | ProgramOp::Delete | ProgramOp::Push | ProgramOp::Pop);
     if map.core().allows(op) && !(writes && def.flags & BPF_F_RDONLY_PROG != 0) {
         return Ok(map);
     }
@@ -107,6 +110,12 @@ map_args! {
     DeleteMap Delete;
     /// A map to walk over.
     ForEachMap ForEach;
+    /// A map to push a value into.
+    PushMap Push;
+    /// A map to pop a value from.
+    PopMap Pop;
+    /// A map to peek into.
+    PeekMap Peek;
 }
 
 /// Any map.
@@ -200,6 +209,34 @@ impl Arg for Value {
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
         let size = any_map(run, call.args[0])?.core().def().value_size;
         memory(run, call.args[index], u64::from(size), Access::Read)
+    }
+}
+
+/// Room for a value of the map in the first argument.
+pub(super) struct ValueRoom;
+
+impl Arg for ValueRoom {
+    const KIND: &'static str = "room for a value";
+    type Taken<'r> = GuestSlice<'r>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
+        let size = any_map(run, call.args[0])?.core().def().value_size;
+        memory(run, call.args[index], u64::from(size), Access::ReadWrite)
+    }
+}
+
+/// What a peek fills; a bloom filter only reads it, to look for the value there.
+pub(super) struct PeekRoom;
+
+impl Arg for PeekRoom {
+    const KIND: &'static str = "room for a value";
+    type Taken<'r> = GuestSlice<'r>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
+        match any_map(run, call.args[0])?.core().map_type() {
+            MapType::BloomFilter => Value::take(run, call, index),
+            _ => ValueRoom::take(run, call, index),
+        }
     }
 }
 

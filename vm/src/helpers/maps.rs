@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_maps::{Map, MapType, Source};
+use skep_maps::{Map, MapType, Source, Target};
 use skep_memory::GuestSlice;
 
 use super::args::Key;
@@ -56,4 +56,32 @@ pub(super) fn update(
 
 pub(super) fn delete(_run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {
     Ok(errno(map.delete(key.bytes())))
+}
+
+pub(super) fn push(
+    _run: &mut Run<'_>,
+    _call: &Call<'_>,
+    map: &Arc<dyn Map>,
+    value: GuestSlice<'_>,
+    flags: u64,
+) -> Return {
+    Ok(errno(map.push(Source::Guest(value), flags)))
+}
+
+pub(super) fn pop(
+    _run: &mut Run<'_>,
+    _call: &Call<'_>,
+    map: &Arc<dyn Map>,
+    room: GuestSlice<'_>,
+) -> Return {
+    Ok(errno(map.pop(&mut Target::Guest(room))))
+}
+
+pub(super) fn peek(
+    _run: &mut Run<'_>,
+    _call: &Call<'_>,
+    map: &Arc<dyn Map>,
+    room: GuestSlice<'_>,
+) -> Return {
+    Ok(errno(map.peek(&mut Target::Guest(room))))
 }

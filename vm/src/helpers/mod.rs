@@ -24,8 +24,8 @@ mod user_ring;
 
 use args::{
     AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, DynptrArg, ForEachMap, Function, Key, LockPtr,
-    LookupMap, LookupPercpuMap, NewDynptr, OutLong, PerfMap, ReadMem, RingMap, ScratchMem, Size,
-    StackMap, UpdateMap, UserRingMap, Value,
+    LookupMap, LookupPercpuMap, NewDynptr, OutLong, PeekMap, PeekRoom, PerfMap, PopMap, PushMap,
+    ReadMem, RingMap, ScratchMem, Size, StackMap, UpdateMap, UserRingMap, Value, ValueRoom,
 };
 use args::{Arg, Problem};
 
@@ -193,6 +193,9 @@ helpers! {
     55  perf_event_read_value(PerfMap, u64, ScratchMem, Size) => perf::read_value;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
     67  get_stack(Ctx, ScratchMem, Size, u64) => stack::get_stack;
+    87  map_push_elem(PushMap, Value, u64) => maps::push;
+    88  map_pop_elem(PopMap, ValueRoom) => maps::pop;
+    89  map_peek_elem(PeekMap, PeekRoom) => maps::peek;
     93  spin_lock(LockPtr) => locks::lock;
     94  spin_unlock(LockPtr) => locks::unlock;
     105 strtol(ReadMem, Size, u64, OutLong) => strings::strtol;

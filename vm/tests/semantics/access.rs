@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use skep_maps::batch::{self, BatchRequest};
-use skep_maps::{CreateError, Map, MapDef, flags, sys};
+use skep_maps::{CreateError, Map, MapDef, MapType, flags, sys};
 use skep_oracle::recorded::Case;
 
 use crate::agent::{self, DELETE, LOOKUP, UPDATE};
@@ -45,8 +45,14 @@ fn make(lab: &Lab, name: &str) -> Result<Arc<dyn Map>, CreateError> {
         "wronly_prog" => flags::BPF_F_WRONLY_PROG,
         other => panic!("`{other}` is no access"),
     };
-    let map = lab.create(&MapDef { flags, ..def(type_named(name), 4, 8, 2) })?;
-    let put = sys::update(&*map, Some(&[0; 4]), &[1; 8], 0);
+    let plain = match type_named(name) {
+        MapType::LpmTrie => {
+            MapDef { flags: flags::BPF_F_NO_PREALLOC, ..def(MapType::LpmTrie, 8, 8, 2) }
+        }
+        map_type => def(map_type, 4, 8, 2),
+    };
+    let map = lab.create(&MapDef { flags: plain.flags | flags, ..plain })?;
+    let put = sys::update(&*map, Some(&key(&*map)), &[1; 8], 0);
     assert_eq!(put.is_err(), access == "rdonly", "only the read-only map cannot be filled");
     if access == "frozen" {
         sys::freeze(&*map).expect("it was not frozen");
@@ -54,14 +60,21 @@ fn make(lab: &Lab, name: &str) -> Result<Arc<dyn Map>, CreateError> {
     Ok(map)
 }
 
+/// A key of zeros.
+fn key(map: &dyn Map) -> Vec<u8> {
+    vec![0; map.core().def().key_size as usize]
+}
+
 fn system_call(map: &Arc<dyn Map>, case: &Case<'_>) -> String {
     let map = &**map;
-    let key = if case.asked("key") == Some("-") { None } else { Some(&[0; 4][..]) };
+    let mut next = key(map);
+    let key = key(map);
+    let key = if case.asked("key") == Some("-") { None } else { Some(&key[..]) };
     let flags = asked(case, "flags", 0);
     let mut value = [0; 8];
     match case.question[2] {
         "lookup" => outcome(sys::lookup(map, key, flags, &mut value)),
-        "get_next_key" => outcome(sys::next_key(map, None, &mut [0; 4])),
+        "get_next_key" => outcome(sys::next_key(map, None, &mut next)),
         "update" => outcome(sys::update(map, key, &[2; 8], flags)),
         "lookup_and_delete" => outcome(sys::lookup_and_delete(map, key, flags, &mut value)),
         "delete" => outcome(sys::delete(map, key)),
@@ -76,8 +89,8 @@ fn batches(map: &dyn Map, command: &str) -> String {
     let one = BatchRequest { count: 1, ..BatchRequest::default() };
     let done = match command {
         "lookup_batch" => batch::lookup(map, None, one),
-        "update_batch" => batch::update(map, &[0; 4], &[2; 8], one),
-        _ => batch::delete(map, &[0; 4], one),
+        "update_batch" => batch::update(map, &key(map), &[2; 8], one),
+        _ => batch::delete(map, &key(map), one),
     };
     outcome(done.error.map_or(Ok(()), Err))
 }
@@ -89,5 +102,5 @@ fn program(lab: &Lab, map: &Arc<dyn Map>, case: &Case<'_>) -> String {
         "delete" => DELETE,
         other => panic!("`{other}` is no operation of programs"),
     };
-    agent::call(lab, map, helper, &[0; 4], &[3; 8], 0)
+    agent::call(lab, map, helper, &key(&**map), &[3; 8], 0)
 }

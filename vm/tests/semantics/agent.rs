@@ -12,6 +12,9 @@ use crate::text::{hex, returned};
 pub(crate) const LOOKUP: i32 = 1;
 pub(crate) const UPDATE: i32 = 2;
 pub(crate) const DELETE: i32 = 3;
+pub(crate) const PUSH: i32 = 87;
+pub(crate) const POP: i32 = 88;
+pub(crate) const PEEK: i32 = 89;
 pub(crate) const LOOKUP_PERCPU: i32 = 195;
 
 // The places in the desk, the map through which the program gets its arguments.
@@ -23,7 +26,8 @@ const FOUND: usize = 336;
 const SIZE: usize = 640;
 
 /// Calls `helper` on `map` and says what came of it; `number` is the flags of an
-/// update, the CPU of a lookup.
+/// update or a push, the CPU of a lookup; `value` is also what the buffer of a pop or a peek
+/// holds before.
 pub(crate) fn call(
     lab: &Lab,
     map: &Arc<dyn Map>,
@@ -50,6 +54,9 @@ pub(crate) fn call(
     match (helper, i64::from_le_bytes(word)) {
         (LOOKUP | LOOKUP_PERCPU, 0) => "NULL".to_owned(),
         (LOOKUP | LOOKUP_PERCPU, _) => format!("value={}", hex(&bytes[FOUND..FOUND + size])),
+        (POP | PEEK, value) => {
+            format!("{} value={}", returned(value), hex(&bytes[VALUE..VALUE + size]))
+        }
         (_, value) => returned(value),
     }
 }
@@ -72,6 +79,8 @@ fn write(map: &dyn Map, helper: i32, size: usize) -> Asm {
     asm.map_value(R6, DESK, place(NUMBER)).ldx(DW, R6, R6, 0);
     match helper {
         UPDATE => asm.map_value(R3, DESK, place(VALUE)).mov_reg(R4, R6),
+        PUSH => asm.map_value(R2, DESK, place(VALUE)).mov_reg(R3, R6),
+        POP | PEEK => asm.map_value(R2, DESK, place(VALUE)),
         LOOKUP_PERCPU => asm.mov_reg(R3, R6),
         _ => &mut asm,
     };

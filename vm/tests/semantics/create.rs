@@ -15,7 +15,10 @@ pub(crate) fn creation(section: &Section) -> Vec<String> {
     let first = &section.cases[0];
     let map_type = type_named(first.question[1]);
     let size = |name| asked32(first, name, 0);
-    let mut plain = def(map_type, size("key_size"), size("value_size"), size("max_entries"));
+    let mut plain = MapDef {
+        flags: size("flags"),
+        ..def(map_type, size("key_size"), size("value_size"), size("max_entries"))
+    };
     if matches!(map_type, MapType::ArrayOfMaps | MapType::HashOfMaps) {
         plain.inner = Some(Box::new(def(MapType::Array, 4, 8, 2)));
     }
@@ -27,7 +30,7 @@ fn create(lab: &Lab, plain: &MapDef, case: &Case<'_>) -> String {
         key_size: asked32(case, "key_size", plain.key_size),
         value_size: asked32(case, "value_size", plain.value_size),
         max_entries: asked32(case, "max_entries", plain.max_entries),
-        flags: asked32(case, "flags", 0),
+        flags: asked32(case, "flags", plain.flags),
         numa_node: asked32(case, "numa_node", 0),
         map_extra: asked(case, "map_extra", 0),
         ..plain.clone()
@@ -39,7 +42,9 @@ fn create(lab: &Lab, plain: &MapDef, case: &Case<'_>) -> String {
     match (case.asked("key_type"), case.asked("value_type")) {
         (None, None) | (Some("void"), Some("void")) => {}
         // Types themselves are the loader's; maps see what of them is special.
-        (Some("int"), Some("locked")) if def.value_size == 8 => def.special = lock(),
+        (Some("int"), Some("locked")) if (def.key_size, def.value_size) == (4, 8) => {
+            def.special = lock();
+        }
         _ => return "knows no types".to_owned(),
     }
     match lab.create(&def) {
@@ -52,7 +57,7 @@ fn create(lab: &Lab, plain: &MapDef, case: &Case<'_>) -> String {
 }
 
 /// The errno, or that skep lacks what is asked for.
-fn refused(error: &CreateError) -> String {
+pub(crate) fn refused(error: &CreateError) -> String {
     match error {
         CreateError::Unsupported { what, .. } => format!("unsupported: {what}"),
         error => name(error.errno()),

@@ -1,7 +1,8 @@
-//! Replays on skep what was recorded from a kernel: `testdata/semantics/*.txt`.
+//! Replays on skep what was recorded from a kernel: `testdata/semantics/*.txt`, and the
+//! scripts in `testdata/maps`.
 //!
 //! Each file has a family here that knows its questions and answers them on skep, in the
-//! words of the file. A trial is a section of a file. Where skep answers otherwise, the
+//! words of the file. A trial is a section of a file, or a case of a script. Where skep answers otherwise, the
 //! case stands in `testdata/semantics/differences.tsv` with what skep answers and why;
 //! a row there that no case needs any more is a failure too.
 
@@ -9,6 +10,7 @@ mod access;
 mod adjust;
 mod agent;
 mod arithmetic;
+mod cells;
 mod context;
 mod context_access;
 mod coverage;
@@ -18,9 +20,10 @@ mod dynptr;
 mod elements;
 mod for_each;
 mod format;
-mod lab;
+mod keyless;
 mod legacy;
 mod loops;
+mod lpm;
 mod numbers;
 mod ops;
 mod packet;
@@ -29,6 +32,7 @@ mod probe;
 mod probe_read;
 mod ring;
 mod runs;
+mod scripts;
 mod section;
 mod stack;
 mod state;
@@ -39,6 +43,7 @@ mod user_ring;
 mod verdict;
 
 use libtest_mimic::{Arguments, Trial};
+use skep_difftest::lab;
 
 use section::Section;
 
@@ -51,6 +56,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("array", ops::maps),
     ("array-of-maps", ops::maps),
     ("atomics", arithmetic::atomics),
+    ("bloom-filter", keyless::maps),
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),
@@ -62,6 +68,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("hash-of-maps", ops::maps),
     ("ld-abs", legacy::answer),
     ("loop", loops::answer),
+    ("lpm-trie", lpm::maps),
     ("packet", packet::answer),
     ("percpu-array", ops::maps),
     ("percpu-hash", ops::maps),
@@ -70,10 +77,12 @@ const FAMILIES: &[(&str, Family)] = &[
     ("perf-event-read", perf::read),
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
+    ("queue", keyless::maps),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
+    ("stack", keyless::maps),
     ("stack-trace", ops::maps),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
@@ -94,7 +103,8 @@ fn main() {
     trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
     trials.push(Trial::test("a_host_without_a_stack_is_told_so", stack::no_stack));
-    trials.extend(coverage::trials());
+    trials.extend(cells::trials());
+    trials.push(Trial::test("coverage: every_helper_is_called", coverage::every_helper_is_called));
     trials.extend(system::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -6,7 +6,7 @@ use skep_maps::batch::{self, Batch, BatchRequest};
 use skep_maps::{Errno, Map, sys};
 use skep_oracle::recorded::Case;
 
-use crate::agent::{self, DELETE, LOOKUP, LOOKUP_PERCPU, UPDATE};
+use crate::agent::{self, DELETE, LOOKUP, LOOKUP_PERCPU, PEEK, POP, PUSH, UPDATE};
 use crate::lab::Lab;
 use crate::section::Section;
 use crate::state::{State, walk};
@@ -16,15 +16,15 @@ use crate::{access, create, perf};
 /// The files of map types: creation rules, then operations by state.
 pub(crate) fn maps(section: &Section) -> Vec<String> {
     match section.name {
-        "creation" => create::creation(section),
         "templates" => create::templates(section),
+        about if about.starts_with("creation") => create::creation(section),
         "close" => perf::close(section),
         about if about.starts_with("access") => access::answer(section),
         _ => operations(section),
     }
 }
 
-fn operations(section: &Section) -> Vec<String> {
+pub(crate) fn operations(section: &Section) -> Vec<String> {
     let lab = Lab::new();
     let state = State::new(&lab, section);
     section
@@ -163,6 +163,9 @@ fn program(state: &State<'_>, map: &Arc<dyn Map>, case: &Case<'_>) -> String {
         "update" => UPDATE,
         "delete" => DELETE,
         "lookup_percpu" => LOOKUP_PERCPU,
+        "push" => PUSH,
+        "pop" => POP,
+        "peek" => PEEK,
         other => panic!("`{other}` is no operation of programs"),
     };
     // A refused program has no key; any will do.

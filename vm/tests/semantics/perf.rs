@@ -7,7 +7,7 @@ use skep_maps::sys::UserRef;
 use skep_maps::{Descriptor, Map, MapDef, MapType, flags, sys};
 use skep_oracle::asm::{Asm, DW, R0, R1, R2, R3, R4, R5, R6, R7};
 use skep_oracle::recorded::Case;
-use skep_vm::{FixedHost, Input, Limits, Program, Runner};
+use skep_vm::{Input, Program};
 
 use crate::lab::{Lab, counting, def, set};
 use crate::section::Section;
@@ -59,10 +59,8 @@ impl<'l> Caller<'l> {
         desk[24..].fill(0xff);
         set(&*self.desk, &desk);
         let input = if self.packet { Input::packet(counting(64)) } else { Input::none() };
-        let mut runner = Runner::new(&self.lab.machine, cpu).expect("there is room");
-        let limits = Limits { max_insns: None, expired: &mut || false };
-        let ran = runner.run(&self.program, &input, &FixedHost::default(), limits);
-        ran.expect("it runs");
+        let cpu = usize::try_from(cpu).expect("a small number");
+        self.lab.run_on(cpu, &self.program, &input).expect("it runs");
         returned(self.word(2))
     }
 

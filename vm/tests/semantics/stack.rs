@@ -6,7 +6,7 @@ use skep_maps::jhash::jhash2;
 use skep_maps::{Errno, Map, MapType, sys};
 use skep_oracle::asm::{Asm, DW, R0, R2, R3, R4, R7};
 use skep_oracle::recorded::Case;
-use skep_vm::{FixedHost, Input, Limits, StackKind};
+use skep_vm::{FixedHost, Input, StackKind};
 
 use crate::lab::{Lab, def, set};
 use crate::section::Section;
@@ -54,9 +54,7 @@ impl Program {
         let mut desk = vec![0xff; 16 + 1024];
         desk[..8].copy_from_slice(&flags.to_le_bytes());
         set(&*self.desk, &desk);
-        let limits = Limits { max_insns: None, expired: &mut || false };
-        let mut runner = self.lab.runner.borrow_mut();
-        runner.run(&self.program, &Input::none(), &host(), limits).map_err(crate::lab::ended)?;
+        self.lab.run_in(&host(), &self.program, &Input::none())?;
         self.desk.user_lookup(&[0; 4], 0, &mut desk).expect("the desk is there");
         Ok(desk)
     }

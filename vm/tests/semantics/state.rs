@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind};
-use skep_maps::{Descriptor, Map, MapDef, MapType, SpecialField, SpecialKind, StackTrace, sys};
+use skep_maps::{
+    Descriptor, Map, MapDef, MapType, ProgramOp, SpecialField, SpecialKind, StackTrace, sys,
+};
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
 use skep_vm::Program;
@@ -139,7 +141,8 @@ impl<'l> State<'l> {
                 stacks.id_of(&STACK, 0).expect("the state can be made");
                 continue;
             }
-            sys::update(&*map, Some(key), &self.bytes(value), 0).expect("the state can be made");
+            let key = (!key.is_empty()).then_some(&key[..]);
+            sys::update(&*map, key, &self.bytes(value), 0).expect("the state can be made");
         }
         map
     }
@@ -171,8 +174,12 @@ impl<'l> State<'l> {
         found.map_or_else(|| format!("id-{id}"), |(name, _)| (*name).to_owned())
     }
 
-    /// Every element; the errno where the keys or a value cannot be had.
+    /// Every element, for a queue in the order of pops; the errno where the keys or a value
+    /// cannot be had.
     pub(crate) fn contents(&self, map: &dyn Map) -> String {
+        if map.core().allows(ProgramOp::Pop) {
+            return list(&map.queued().iter().map(|value| hex(value)).collect::<Vec<_>>());
+        }
         let mut keys = match walk(map) {
             Ok(keys) => keys,
             Err(errno) => return name(errno),

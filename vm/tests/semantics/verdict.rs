@@ -7,15 +7,17 @@ use libtest_mimic::Failed;
 
 use crate::differences::{self, Difference};
 use crate::section::{Section, sections};
-use crate::{FAMILIES, Family};
+use crate::{FAMILIES, Family, scripts};
 
 static DIFFERENCES: LazyLock<Vec<Difference>> = LazyLock::new(differences::read);
 
 static VERDICTS: LazyLock<Vec<Verdict>> = LazyLock::new(|| {
-    let sections = FAMILIES.iter().flat_map(|&(file, family)| {
+    let recorded = FAMILIES.iter().flat_map(|&(file, family)| {
         sections(file).into_iter().map(move |section| (section, family))
     });
-    sections
+    let scripts = scripts::sections().into_iter().map(|case| (case, scripts::answer as Family));
+    recorded
+        .chain(scripts)
         .map(|(section, family)| Verdict { section, family, outcome: OnceLock::new() })
         .collect()
 });

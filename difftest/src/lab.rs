@@ -6,34 +6,70 @@ use std::sync::Arc;
 use skep_maps::{CreateError, Map, MapDef, MapType};
 use skep_vm::isa::Insn;
 use skep_vm::{
-    FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
-    prog,
+    FixedHost, Host, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError,
+    Runner, prog,
 };
 
-/// A machine like the one of the recordings, and a runner on its CPU 0.
-pub(crate) struct Lab {
-    pub(crate) machine: Arc<Machine>,
-    pub(crate) runner: RefCell<Runner>,
+/// A machine like the one of the recordings, with two CPUs, and a runner on each.
+#[derive(Debug)]
+pub struct Lab {
+    /// The machine.
+    pub machine: Arc<Machine>,
+    /// CPU 0.
+    pub runner: RefCell<Runner>,
+    /// CPU 1.
+    other: RefCell<Runner>,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Lab {
-    pub(crate) fn new() -> Self {
-        let machine = Machine::new(2).expect("there is room for a machine");
-        let runner = RefCell::new(Runner::new(&machine, 0).expect("there is room for a runner"));
-        Self { machine, runner }
+    /// How many CPUs there are.
+    pub const CPUS: u32 = 2;
+
+    /// A machine without maps and programs.
+    ///
+    /// # Panics
+    ///
+    /// When the host has no room for it.
+    #[must_use]
+    pub fn new() -> Self {
+        let machine = Machine::new(Self::CPUS).expect("there is room for a machine");
+        let runner =
+            |cpu| RefCell::new(Runner::new(&machine, cpu).expect("there is room for a runner"));
+        Self { runner: runner(0), other: runner(1), machine }
     }
 
-    pub(crate) fn create(&self, def: &MapDef) -> Result<Arc<dyn Map>, CreateError> {
+    /// Makes a map.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be made.
+    pub fn create(&self, def: &MapDef) -> Result<Arc<dyn Map>, CreateError> {
         skep_maps::create(self.machine.world(), def)
     }
 
     /// A map that can be made.
-    pub(crate) fn map(&self, def: &MapDef) -> Arc<dyn Map> {
+    ///
+    /// # Panics
+    ///
+    /// When it cannot.
+    #[must_use]
+    pub fn map(&self, def: &MapDef) -> Arc<dyn Map> {
         self.create(def).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// An array of one value that starts as `value`.
-    pub(crate) fn value(&self, value: &[u8], flags: u32) -> Arc<dyn Map> {
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be made.
+    #[must_use]
+    pub fn value(&self, value: &[u8], flags: u32) -> Arc<dyn Map> {
         let value_size = u32::try_from(value.len()).expect("short");
         let map = self.map(&MapDef { flags, ..def(MapType::Array, 4, value_size, 1) });
         set(&*map, value);
@@ -46,7 +82,11 @@ impl Lab {
     /// # Errors
     ///
     /// `load:` and why it is refused.
-    pub(crate) fn load(
+    ///
+    /// # Panics
+    ///
+    /// When there is no such type.
+    pub fn load(
         &self,
         prog_type: &str,
         insns: Vec<Insn>,
@@ -63,26 +103,55 @@ impl Lab {
         self.machine.load(spec).map_err(|error| format!("load: {}", error.kind))
     }
 
-    /// Runs a program.
+    /// Runs a program on CPU 0.
     ///
     /// # Errors
     ///
     /// An errno for an input that does not fit, `fault:` and its kind.
-    pub(crate) fn run(&self, program: &Program, input: &Input) -> Result<Outcome, String> {
+    pub fn run(&self, program: &Program, input: &Input) -> Result<Outcome, String> {
+        self.run_on(0, program, input)
+    }
+
+    /// Runs a program on a CPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::run`], and when there is no such CPU.
+    pub fn run_on(&self, cpu: usize, program: &Program, input: &Input) -> Result<Outcome, String> {
         let limits = Limits { max_insns: None, expired: &mut || false };
-        let mut runner = self.runner.borrow_mut();
+        let runners = [&self.runner, &self.other];
+        let mut runner = runners.get(cpu).ok_or("there is no such CPU")?.borrow_mut();
         runner.run(program, input, &FixedHost::default(), limits).map_err(ended)
     }
 
-    /// Runs it again on the context that the last run left.
-    pub(crate) fn run_again(&self, program: &Program) -> Result<Outcome, String> {
+    /// Runs a program on CPU 0 in the world of another host.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::run`].
+    pub fn run_in(
+        &self,
+        host: &dyn Host,
+        program: &Program,
+        input: &Input,
+    ) -> Result<Outcome, String> {
+        let limits = Limits { max_insns: None, expired: &mut || false };
+        self.runner.borrow_mut().run(program, input, host, limits).map_err(ended)
+    }
+
+    /// Runs it again on CPU 0, on the context that the last run left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::run`].
+    pub fn run_again(&self, program: &Program) -> Result<Outcome, String> {
         let limits = Limits { max_insns: None, expired: &mut || false };
         let mut runner = self.runner.borrow_mut();
         runner.repeat(program, 1, &FixedHost::default(), limits).map_err(ended)
     }
 }
 
-pub(crate) fn ended(error: RunError) -> String {
+fn ended(error: RunError) -> String {
     match error {
         RunError::Input(error) => errno_of(&error).to_owned(),
         RunError::Fault(fault, _) => format!("fault: {}", fault.kind),
@@ -100,7 +169,8 @@ fn errno_of(error: &InputError) -> &'static str {
 }
 
 /// A definition without flags and special fields.
-pub(crate) fn def(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
+#[must_use]
+pub fn def(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
     MapDef {
         name: "test".to_owned(),
         map_type: map_type.id(),
@@ -112,12 +182,21 @@ pub(crate) fn def(map_type: MapType, key_size: u32, value_size: u32, max_entries
 }
 
 /// Sets value 0 of an array.
-pub(crate) fn set(map: &dyn Map, value: &[u8]) {
+///
+/// # Panics
+///
+/// When it has none of this length.
+pub fn set(map: &dyn Map, value: &[u8]) {
     map.user_update(&[0; 4], value, 0).expect("an array has a value 0");
 }
 
 /// The 8-byte words of value 0 of an array.
-pub(crate) fn words(map: &dyn Map) -> Vec<i64> {
+///
+/// # Panics
+///
+/// When it has none.
+#[must_use]
+pub fn words(map: &dyn Map) -> Vec<i64> {
     let mut value = vec![0; map.core().user_value_size()];
     map.user_lookup(&[0; 4], 0, &mut value).expect("an array has a value 0");
     value.as_chunks::<8>().0.iter().map(|&word| i64::from_le_bytes(word)).collect()
@@ -133,6 +212,7 @@ fn by_index(insn: Insn) -> Insn {
 }
 
 /// `n` bytes that count up from 0.
-pub(crate) fn counting(n: usize) -> Vec<u8> {
+#[must_use]
+pub fn counting(n: usize) -> Vec<u8> {
     (0..=255).cycle().take(n).collect()
 }
