@@ -7,7 +7,7 @@ use skep_maps::{CreateError, Map, MapDef, MapType};
 use skep_vm::isa::Insn;
 use skep_vm::{
     FixedHost, Host, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError,
-    Runner, prog,
+    Runner, StackKind, prog,
 };
 
 /// A machine like the one of the recordings, with two CPUs, and a runner on each.
@@ -121,7 +121,7 @@ impl Lab {
         let limits = Limits { max_insns: None, expired: &mut || false };
         let runners = [&self.runner, &self.other];
         let mut runner = runners.get(cpu).ok_or("there is no such CPU")?.borrow_mut();
-        runner.run(program, input, &FixedHost::default(), limits).map_err(ended)
+        runner.run(program, input, &host(), limits).map_err(ended)
     }
 
     /// Runs a program on CPU 0 in the world of another host.
@@ -149,6 +149,12 @@ impl Lab {
         let mut runner = self.runner.borrow_mut();
         runner.repeat(program, 1, &FixedHost::default(), limits).map_err(ended)
     }
+}
+
+/// A host whose task has call stacks as deep as those of the recordings.
+fn host() -> FixedHost {
+    let kernel: Vec<u64> = (1..=7).map(|n| u64::MAX << 32 | n << 16 | n).collect();
+    FixedHost::default().with_stack(StackKind::Kernel, kernel).with_stack(StackKind::User, [0x401])
 }
 
 fn ended(error: RunError) -> String {

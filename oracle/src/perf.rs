@@ -157,6 +157,12 @@ impl PerfEvent {
         (pos..pos + len as u64).map(byte).collect()
     }
 
+    /// Whether it has a buffer.
+    #[must_use]
+    pub fn has_buffer(&self) -> bool {
+        self.ring.is_some()
+    }
+
     /// Takes the next record, header included.
     ///
     /// # Panics

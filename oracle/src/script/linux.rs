@@ -1,17 +1,18 @@
 //! The running kernel as a backend of scripts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::program::{Desk, ProgramOp};
 use super::{
-    Backend, BatchCommand, BatchRequest, Failure, Info, MapDecl, Outcome, ProgDecl, ProgramCall,
-    Reply, types,
+    Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl, Outcome,
+    ProgDecl, ProgramCall, Reply, types,
 };
 use crate::asm::{Asm, R0};
 use crate::btf::BtfWriter;
+use crate::perf::DUMMY;
 use crate::{
-    Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, Prog, ProgSpec, RingReader, TestRun,
-    map_type,
+    Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, PerfEvent, PerfSpec, Prog, ProgSpec,
+    RingReader, TestRun, map_type,
 };
 
 /// Maps and programs of one case in the kernel; gone when dropped.
@@ -22,6 +23,7 @@ pub struct Linux<'k> {
     progs: HashMap<String, Prog>,
     agents: HashMap<(&'static str, String, Desk), Option<Agent>>,
     rings: HashMap<String, RingReader>,
+    events: BTreeMap<String, PerfEvent>,
 }
 
 /// A program that calls one helper on one map.
@@ -30,6 +32,9 @@ struct Agent {
     prog: Prog,
     desk: Map,
 }
+
+/// `PERF_RECORD_SAMPLE`, the first byte of such a record.
+const RECORD_SAMPLE: u8 = 9;
 
 /// Where functions begin, and the ids of their types.
 type Functions = [(u32, u32); 2];
@@ -44,6 +49,7 @@ impl<'k> Linux<'k> {
             progs: HashMap::new(),
             agents: HashMap::new(),
             rings: HashMap::new(),
+            events: BTreeMap::new(),
         }
     }
 
@@ -131,9 +137,20 @@ impl Backend for Linux<'_> {
         Ok(())
     }
 
+    fn open(&mut self, decl: &EventDecl) -> Outcome<()> {
+        let output = PerfSpec::output(decl.cpu, 1);
+        let event = self.kernel.open_event(&match decl.kind {
+            EventKind::Output => output,
+            EventKind::Counter => PerfSpec { config: DUMMY, pages: 0, ..output },
+        })?;
+        self.events.insert(decl.name.clone(), event);
+        Ok(())
+    }
+
     fn handle(&self, _map: &str, object: &str) -> Option<u32> {
         let map = self.maps.get(object).map(Map::fd);
         let fd = map.or_else(|| self.progs.get(object).map(Prog::fd));
+        let fd = fd.or_else(|| self.events.get(object).map(PerfEvent::fd));
         fd.or((object == "none").then_some(-1)).map(i32::cast_unsigned)
     }
 
@@ -217,12 +234,25 @@ impl Backend for Linux<'_> {
         }
         let agent = self.agents.get(&name).and_then(Option::as_ref).ok_or(Failure::Refused)?;
         agent.desk.update(&[0; 4], &desk.fill(call), 0)?;
-        let run = || agent.prog.test_run(&TestRun::new().data_in(&[0; 64])).ok();
+        // Tracing programs take no packet.
+        let run = match types::takes_packet(call.op.prog_type) {
+            true => TestRun::new().data_in(&[0; 64]),
+            false => TestRun::new(),
+        };
+        let run = || agent.prog.test_run(&run).ok();
         self.kernel.on_cpu(call.cpu, run)??;
         Ok(desk.reply(call, &agent.desk.lookup(&[0; 4], 0)?))
     }
 
     fn consume(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {
+        if self.map(map)?.info().map_type == map_type::PERF_EVENT_ARRAY {
+            let outputs = self.events.values().filter(|event| event.has_buffer());
+            let mut records = outputs.flat_map(|event| std::iter::from_fn(|| event.pop()));
+            // Others say how many samples were lost.
+            let sample = records.find(|record| record[0] == RECORD_SAMPLE);
+            // A header of eight bytes and the length of what follows come before the data.
+            return Ok(sample.map(|record| record[12..].to_vec()));
+        }
         if !self.rings.contains_key(map) {
             let ring = RingReader::new(self.map(map)?)?;
             self.rings.insert(map.to_owned(), ring);

@@ -6,7 +6,7 @@ use skep_maps::jhash::jhash2;
 use skep_maps::{Errno, Map, MapType, sys};
 use skep_oracle::asm::{Asm, DW, R0, R2, R3, R4, R7};
 use skep_oracle::recorded::Case;
-use skep_vm::{FixedHost, Input, StackKind};
+use skep_vm::{FixedHost, Input};
 
 use crate::lab::{Lab, def, set};
 use crate::section::Section;
@@ -19,12 +19,6 @@ const GET_STACK: i32 = 67;
 // The places of a program's maps.
 const DESK: i32 = 0;
 const STACKS: i32 = 1;
-
-/// A host with stacks as deep as those of the recordings.
-fn host() -> FixedHost {
-    let kernel: Vec<u64> = (1..=7).map(|n| u64::MAX << 32 | n << 16 | n).collect();
-    FixedHost::default().with_stack(StackKind::Kernel, kernel).with_stack(StackKind::User, [0x401])
-}
 
 pub(crate) fn answer(section: &Section) -> Vec<String> {
     let answer = |case: &Case<'_>| match case.question[0] {
@@ -54,7 +48,7 @@ impl Program {
         let mut desk = vec![0xff; 16 + 1024];
         desk[..8].copy_from_slice(&flags.to_le_bytes());
         set(&*self.desk, &desk);
-        self.lab.run_in(&host(), &self.program, &Input::none())?;
+        self.lab.run(&self.program, &Input::none())?;
         self.desk.user_lookup(&[0; 4], 0, &mut desk).expect("the desk is there");
         Ok(desk)
     }
@@ -141,7 +135,7 @@ pub(crate) fn no_stack() -> Result<(), libtest_mimic::Failed> {
          add %r2, -16\nmov %r3, 16\nmov %r4, 0\ncall 67\nlsh %r0, 32\nneg %r6\nor %r0, %r6\nexit",
     )?;
     let program = lab.load("raw_tracepoint", insns, &[map])?;
-    let r0 = lab.run(&program, &Input::none())?.r0;
+    let r0 = lab.run_in(&FixedHost::default(), &program, &Input::none())?.r0;
     let expected = u64::try_from(Errno::EFAULT.number())?;
     if r0 == expected { Ok(()) } else { Err(format!("{r0:#x}, not {expected:#x}").into()) }
 }
