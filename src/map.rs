@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use skep_loader::Variable;
 use skep_loader::btf::{Btf, TypeId, View};
-use skep_maps::{Errno, MapDef, MapError, MapType, sys};
+use skep_maps::{Errno, Keys, MapDef, MapError, MapType, ProgramOp, sys};
 
 use crate::loaded::Program;
 use crate::{Bytes, Error, PerfBuffer, RingBuffer, UserRingBuffer, Vm, value};
@@ -149,6 +149,75 @@ impl Map {
             .filter_map(|(key, value)| Some((K::from_bytes(&key)?, V::from_bytes(&value)?)))
     }
 
+    // Without keys.
+
+    /// Puts a value into a queue, a stack or a bloom filter. With `BPF_EXIST` a full queue or
+    /// stack drops its oldest value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`] with the kernel's error number: `E2BIG` when it is full;
+    /// [`Error::WrongType`].
+    pub fn push<V: Bytes>(&self, value: &V, flags: u64) -> Result<(), Error> {
+        if !self.allows(ProgramOp::Push) {
+            return Err(self.wrong_type("values without keys"));
+        }
+        self.update_bytes(&[], &value.to_bytes(), flags)
+    }
+
+    /// Takes the next value out of a queue or a stack; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`] with the kernel's error number, [`Error::Value`] when the size does
+    /// not fit, [`Error::WrongType`].
+    pub fn pop<V: Bytes>(&self) -> Result<Option<V>, Error> {
+        self.taken(|| self.lookup_and_delete_bytes(&[]))
+    }
+
+    /// The next value of a queue or a stack, which stays; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::pop`].
+    pub fn peek<V: Bytes>(&self) -> Result<Option<V>, Error> {
+        self.taken(|| self.lookup_bytes(&[]))
+    }
+
+    fn taken<V: Bytes>(
+        &self,
+        take: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<Option<V>, Error> {
+        if !self.allows(ProgramOp::Pop) {
+            return Err(self.wrong_type("values in an order"));
+        }
+        match take() {
+            Ok(bytes) => self.typed(&bytes).map(Some),
+            Err(Error::Map(MapError { errno: Errno::ENOENT, .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a bloom filter may have been given a value: `false` is certain.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`] with the kernel's error number; [`Error::WrongType`].
+    pub fn may_contain<V: Bytes>(&self, value: &V) -> Result<bool, Error> {
+        if self.map_type() != MapType::BloomFilter {
+            return Err(self.wrong_type("values to look for"));
+        }
+        match sys::lookup(&**self.map(), None, 0, &mut value.to_bytes()) {
+            Ok(()) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(self.error("lookup", errno)),
+        }
+    }
+
+    fn allows(&self, op: ProgramOp) -> bool {
+        self.map_type().program_ops().contains(&op)
+    }
+
     // By bytes.
 
     /// The bytes of the value of a key: of all CPUs' values, each padded to eight bytes,
@@ -205,12 +274,16 @@ impl Map {
         sys::freeze(&**self.map()).map_err(|e| self.error("freeze", e))
     }
 
-    /// All entries as bytes, by ascending key bytes. Ring buffers have none, nor have
-    /// arrays of perf events any that could be looked up.
+    /// All entries as bytes, by ascending key bytes. What has no keys is listed in the order
+    /// in which it would be taken, and stays; ring buffers and bloom filters have nothing to
+    /// list, nor have arrays of perf events anything that could be looked up.
     #[must_use]
     pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         if self.map_type() == MapType::PerfEventArray {
             return Vec::new();
+        }
+        if self.is_keyless() {
+            return self.map().queued().into_iter().map(|value| (Vec::new(), value)).collect();
         }
         let keys = sys::keys(&**self.map());
         keys.into_iter()
@@ -342,9 +415,14 @@ impl Map {
         })
     }
 
-    /// Types without keys take the null pointer for one.
+    /// Whether its type has no keys: such a map takes the null pointer for one.
+    #[must_use]
+    pub fn is_keyless(&self) -> bool {
+        self.map_type().keys() == Some(Keys::None)
+    }
+
     fn some_key<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
-        (self.def().key_size > 0).then_some(key)
+        (!self.is_keyless()).then_some(key)
     }
 
     fn view(&self, id: Option<TypeId>) -> Option<View<'_>> {

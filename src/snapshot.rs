@@ -36,7 +36,8 @@ pub struct MapSnapshot {
     pub flags: u32,
     /// Bytes that the kernel would charge.
     pub bytes_memlock: u64,
-    /// The entries: by ascending key bytes, arrays by index.
+    /// The entries: by ascending key bytes, arrays by index, queues and stacks in the order
+    /// of pops. Ring buffers and bloom filters show none.
     pub entries: Vec<Value>,
 }
 
@@ -97,7 +98,9 @@ impl MapSnapshot {
 /// An entry: hexadecimal always, values where BTF types them.
 fn entry(map: &Map, key: &[u8], bytes: &[u8]) -> Value {
     let mut entry = Object::new();
-    entry.insert("key_hex".to_owned(), value::to_hex(key).into());
+    if !map.is_keyless() {
+        entry.insert("key_hex".to_owned(), value::to_hex(key).into());
+    }
     if let Some(key) = map.key_value(key).or_else(|| index(map, key)) {
         entry.insert("key".to_owned(), key);
     }
@@ -157,7 +160,10 @@ impl fmt::Display for MapSnapshot {
                 skipped += 1;
                 continue;
             }
-            writeln!(f, "  {}: {}", part(entry, "key"), values(entry))?;
+            match entry.get("key_hex") {
+                Some(_) => writeln!(f, "  {}: {}", part(entry, "key"), values(entry))?,
+                None => writeln!(f, "  {}", values(entry))?,
+            }
         }
         if skipped > 0 {
             writeln!(f, "  ({skipped} zero)")?;

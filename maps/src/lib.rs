@@ -6,7 +6,8 @@
 //! host memory, where no program can write. Readers take no lock; writers lock a bucket.
 //!
 //! * `types/` has one file for each type, and the table of all of them.
-//! * `index/` is the hash index; `values.rs` places values.
+//! * `index/` is the hash index and the trie; `values.rs` places values that programs point
+//!   to, `cells.rs` copies those that they do not.
 //! * [`World`] is what the maps of one virtual machine share. What maps need from the
 //!   level above they ask through [`Upcall`].
 
@@ -24,6 +25,7 @@ mod locks;
 mod map;
 mod percpu;
 pub mod perf;
+mod positions;
 mod resource;
 mod segment;
 mod sync;

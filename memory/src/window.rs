@@ -210,7 +210,16 @@ impl Window {
     }
 
     /// Sets the rights of `range`. Whole aligned chunks share pages.
+    #[inline]
     pub(crate) fn set_access(&self, range: Range<u64>, access: Access) {
+        if range.end - range.start < CHUNK {
+            self.fill_shadow(range.start..range.end, access);
+        } else {
+            self.set_access_by_chunks(range, access);
+        }
+    }
+
+    fn set_access_by_chunks(&self, range: Range<u64>, access: Access) {
         let first = range.start.next_multiple_of(CHUNK).min(range.end);
         let last = (range.end / CHUNK * CHUNK).max(first);
         self.fill_shadow(range.start..first, access);

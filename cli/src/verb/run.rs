@@ -125,8 +125,16 @@ fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
             preload_file(loaded, place, &json)?;
             continue;
         }
+        if let Some(map) = keyless(loaded, place) {
+            put(&map, &[], &parse_value(text))?;
+            continue;
+        }
         let (name, key) = element("--map", place)?;
         let map = loaded.map(name)?;
+        if map.is_keyless() {
+            let help = Some(format!("write --map '{name}=VALUE', once for each value"));
+            return Err(Failure::usage(format!("--map: map `{name}` has no keys"), help));
+        }
         let key = map.encode_key(&parse_value(key))?;
         put(&map, &key, &parse_value(text))?;
     }
@@ -140,6 +148,11 @@ fn user_ring(loaded: &Loaded, name: &str) -> Result<Option<UserRingBuffer>, Fail
         Some(map) => Ok(Some(map.user_ring_buffer()?)),
         None => Ok(None),
     }
+}
+
+/// The map of that name, if its values have no keys: they are put in one after the other.
+fn keyless(loaded: &Loaded, name: &str) -> Option<skep::Map> {
+    loaded.map(name).ok().filter(skep::Map::is_keyless)
 }
 
 /// Preloads a map in the shape in which maps are dumped.
@@ -157,7 +170,7 @@ fn preload_file(loaded: &Loaded, name: &str, json: &Value) -> Result<(), Failure
     let hex = |hex: &Value| hex.as_str().map(|hex| Value::String(format!("hex:{hex}")));
     for entry in entries {
         let key = hex(&entry["key_hex"]).unwrap_or_else(|| entry["key"].clone());
-        let key = map.encode_key(&key)?;
+        let key = if map.is_keyless() { Vec::new() } else { map.encode_key(&key)? };
         if let Some(values) = entry["values"].as_array() {
             let mut bytes = Vec::new();
             for value in values {

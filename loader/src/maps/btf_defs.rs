@@ -13,7 +13,7 @@ use crate::elf::{Elf, Symbol};
 use crate::error::{LoadError, Site};
 
 use super::special::Search;
-use super::{MapDecl, Maps, Place, fill_defaults, kind, resolve};
+use super::{MapDecl, Maps, Place, fill_defaults, has_types, kind, resolve};
 
 pub(super) fn collect(
     elf: &Elf<'_>,
@@ -143,7 +143,7 @@ impl Definition {
             return Err("its definition has no `type`".to_owned());
         }
         fill_defaults(&mut this.def);
-        if let Some(value) = this.value_type {
+        if let (Some(value), true) = (this.value_type, has_types(this.def.map_type)) {
             this.def.special = search.find(value)?;
         }
         Ok(this)

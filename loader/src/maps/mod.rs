@@ -32,6 +32,8 @@ pub(crate) mod kind {
     pub(crate) const CGROUP_ARRAY: u32 = 8;
     pub(crate) const ARRAY_OF_MAPS: u32 = 12;
     pub(crate) const HASH_OF_MAPS: u32 = 13;
+    pub(crate) const QUEUE: u32 = 22;
+    pub(crate) const STACK: u32 = 23;
     pub(crate) const RINGBUF: u32 = 27;
     pub(crate) const USER_RINGBUF: u32 = 31;
 }
@@ -315,6 +317,13 @@ pub(crate) fn fill_defaults(def: &mut MapDef) {
         _ => {}
     }
     round_ring(def);
+}
+
+/// Whether libbpf tells the kernel the type of a map's values. It does not where the kernel
+/// takes none; then no field of them is special. (Of those types, these are the ones whose
+/// values can have any size.)
+pub(crate) fn has_types(map_type: u32) -> bool {
+    !matches!(map_type, kind::QUEUE | kind::STACK)
 }
 
 /// Rounds a ring buffer up to a power of two of pages, as libbpf does before it

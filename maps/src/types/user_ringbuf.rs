@@ -10,15 +10,17 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use skep_memory::{Access, Backing, GuestPtr, GuestSlice, Label, Span, SpanRequest};
+use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
-use super::ringbuf::{BUSY, DISCARD, HEADER, PAGE, check, data_offset, span_of, usage};
+use super::ringbuf::{HEADER_BYTES, PAGE, check, data_offset, usage};
 use super::{Keys, Rules};
 use crate::flags::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
+use crate::positions::{BUSY, DISCARD, size_of, span_of};
+use crate::segment::{Cells64, build};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::wake::Wake;
 use crate::world::lock;
 use crate::{Core, Errno, Map, World};
@@ -30,26 +32,28 @@ pub(super) static RULES: Rules =
     Rules { keys: Keys::None, ops: &[ProgramOp::UserRingBuf], ..Rules::new(check, make) };
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+    let size = core.def().max_entries;
     let what = format!("sample of user ring buffer `{}`", core.def().name);
+    let cells = build(core.home(), &core.def().name, |parts| parts.cells64(CELLS))?;
     let request = SpanRequest {
-        len: u64::from(core.def().max_entries),
+        len: u64::from(size),
         align: PAGE,
         access: Access::None,
         label: Label::one(what),
-        backing: Backing::Mirrored,
+        backing: core.home().mirrored_backing(u64::from(size))?,
     };
     let data = Span::new(world.window(), request).map_err(|_| Errno::ENOMEM)?;
-    Ok(Arc::new(UserRingBuf {
-        size: core.def().max_entries,
-        core,
-        data,
-        producer: AtomicU64::new(0),
-        consumer: AtomicU64::new(0),
-        busy: AtomicBool::new(false),
-        producing: Mutex::new(()),
-        wake: Wake::default(),
-    }))
+    let (producing, wake) = (Mutex::new(()), Wake::default());
+    Ok(Arc::new(UserRingBuf { core, data, size, cells, producing, wake }))
 }
+
+/// The cell of the bytes ever reserved, as user space says.
+const PRODUCER: usize = 0;
+/// The cell of the bytes that programs are done with, a multiple of eight; on a cache line
+/// of its own, as the one that says whether a program is draining the ring.
+const CONSUMER: usize = 8;
+const DRAINED: usize = 9;
+const CELLS: u64 = 16;
 
 /// A ring buffer that user space fills.
 #[derive(Debug)]
@@ -57,12 +61,8 @@ pub struct UserRingBuf {
     core: Core,
     data: Span,
     size: u32,
-    /// Bytes ever reserved, as user space says.
-    producer: AtomicU64,
-    /// Bytes that programs are done with, a multiple of eight.
-    consumer: AtomicU64,
-    /// Whether a program is draining it.
-    busy: AtomicBool,
+    /// Both positions, and whether a program is draining it.
+    cells: Cells64,
     /// Lock of the producers.
     producing: Mutex<()>,
     /// Wakes producers that wait for room.
@@ -111,7 +111,8 @@ impl UserRingBuf {
     ///
     /// `EBUSY` while another program does.
     pub fn drain(&self) -> Result<Drain<'_>, Errno> {
-        let taken = self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        let taken =
+            self.cells[DRAINED].compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed);
         taken.map(|_| Drain { ring: self }).map_err(|_| Errno::EBUSY)
     }
 
@@ -130,25 +131,25 @@ impl UserRingBuf {
     ///
     /// `E2BIG` when it can never fit, `ENOSPC` when it does not now.
     pub fn reserve(&self, size: u32) -> Result<UserRecord, Errno> {
-        let span = span_of(size);
+        let span = span_of(u64::from(size));
         if size & (BUSY | DISCARD) != 0 || span > u64::from(self.size) {
             return Err(Errno::E2BIG);
         }
         let _one = lock(&self.producing);
-        let producer = self.producer.load(Ordering::Acquire);
-        let taken = producer.wrapping_sub(self.consumer.load(Ordering::Acquire));
+        let producer = self.producer().load(Ordering::Acquire);
+        let taken = producer.wrapping_sub(self.consumer().load(Ordering::Acquire));
         if u64::from(self.size).saturating_sub(taken) < span {
             return Err(Errno::ENOSPC);
         }
         self.set_header(producer, size | BUSY);
-        self.producer.store(producer.wrapping_add(span), Ordering::Release);
+        self.producer().store(producer.wrapping_add(span), Ordering::Release);
         Ok(UserRecord { pos: producer, size })
     }
 
     /// The data of a reserved record, to be filled.
     #[must_use]
     pub fn record_data(&self, record: UserRecord) -> GuestSlice<'_> {
-        self.data.part(self.offset(record.pos) + HEADER, record.size)
+        self.data.part(self.offset(record.pos) + HEADER_BYTES, record.size)
     }
 
     /// Commits a record or discards it (libbpf `user_ring_buffer__submit`,
@@ -161,19 +162,19 @@ impl UserRingBuf {
     /// Bytes that programs are done with, since the ring was made.
     #[must_use]
     pub fn consumer_pos(&self) -> u64 {
-        self.consumer.load(Ordering::Acquire)
+        self.consumer().load(Ordering::Acquire)
     }
 
     /// Bytes that user space has reserved, since the ring was made, as it says.
     #[must_use]
     pub fn producer_pos(&self) -> u64 {
-        self.producer.load(Ordering::Acquire)
+        self.producer().load(Ordering::Acquire)
     }
 
     /// Moves the producer's position, as user space can in its memory: to any value, which
     /// no program believes.
     pub fn set_producer_pos(&self, pos: u64) {
-        self.producer.store(pos, Ordering::Release);
+        self.producer().store(pos, Ordering::Release);
     }
 
     /// Writes the length word of the header at a position, as user space can in its memory:
@@ -212,6 +213,14 @@ impl UserRingBuf {
         self.wake.reset()
     }
 
+    fn producer(&self) -> &AtomicU64 {
+        &self.cells[PRODUCER]
+    }
+
+    fn consumer(&self) -> &AtomicU64 {
+        &self.cells[CONSUMER]
+    }
+
     fn header(&self, pos: u64) -> &AtomicU32 {
         self.data.slice().cell32(self.offset(pos & !7))
     }
@@ -234,13 +243,13 @@ impl<'m> Drain<'m> {
         if !producer.is_multiple_of(8) {
             return Err(Errno::EINVAL);
         }
-        let consumer = ring.consumer.load(Ordering::Relaxed);
+        let consumer = ring.consumer().load(Ordering::Relaxed);
         if consumer >= producer {
             return Ok(UserNext::Empty);
         }
         let header = ring.header(consumer).load(Ordering::Acquire);
         let size = header & !(BUSY | DISCARD);
-        let span = span_of(header);
+        let span = span_of(size_of(header));
         if span > producer - consumer {
             return Err(Errno::EINVAL);
         }
@@ -248,30 +257,30 @@ impl<'m> Drain<'m> {
             return Err(Errno::E2BIG);
         }
         if header & DISCARD != 0 {
-            ring.consumer.store(consumer + span, Ordering::Release);
+            ring.consumer().store(consumer + span, Ordering::Release);
             return Ok(UserNext::Discarded);
         }
         if header & BUSY != 0 {
             return Ok(UserNext::Empty);
         }
-        let start = ring.offset(consumer) + HEADER;
+        let start = ring.offset(consumer) + HEADER_BYTES;
         ring.data.set_access(start..start + size, Access::ReadWrite);
         Ok(UserNext::Sample(UserSample { ring, start, size }))
     }
 
     /// Consumes the sample that came next.
     pub fn consume(&mut self, sample: UserSample<'m>) {
-        let consumer = self.ring.consumer.load(Ordering::Relaxed);
+        let consumer = self.ring.consumer().load(Ordering::Relaxed);
         // By the size that was checked: the header may say something else by now.
-        let next = consumer + span_of(sample.size);
+        let next = consumer + span_of(u64::from(sample.size));
         drop(sample);
-        self.ring.consumer.store(next, Ordering::Release);
+        self.ring.consumer().store(next, Ordering::Release);
     }
 }
 
 impl Drop for Drain<'_> {
     fn drop(&mut self) {
-        self.ring.busy.store(false, Ordering::Release);
+        self.ring.cells[DRAINED].store(0, Ordering::Release);
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::program::{Desk, ProgramOp};
 use super::{
-    Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl, Outcome,
-    ProgDecl, ProgramCall, Reply, types,
+    Agent, Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl,
+    Outcome, ProgDecl, ProgramCall, Reply, types,
 };
 use crate::asm::{Asm, R0};
 use crate::btf::BtfWriter;
 use crate::perf::DUMMY;
 use crate::{
     Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, PerfEvent, PerfSpec, Prog, ProgSpec,
-    RingReader, TestRun, map_type,
+    RingReader, map_type,
 };
 
 /// Maps and programs of one case in the kernel; gone when dropped.
@@ -21,23 +20,13 @@ pub struct Linux<'k> {
     kernel: &'k Kernel,
     maps: HashMap<String, Map>,
     progs: HashMap<String, Prog>,
-    agents: HashMap<(&'static str, String, Desk), Option<Agent>>,
+    agents: HashMap<(&'static str, String, usize), Outcome<Agent>>,
     rings: HashMap<String, RingReader>,
     events: BTreeMap<String, PerfEvent>,
 }
 
-/// A program that calls one helper on one map.
-#[derive(Debug)]
-struct Agent {
-    prog: Prog,
-    desk: Map,
-}
-
 /// `PERF_RECORD_SAMPLE`, the first byte of such a record.
 const RECORD_SAMPLE: u8 = 9;
-
-/// Where functions begin, and the ids of their types.
-type Functions = [(u32, u32); 2];
 
 impl<'k> Linux<'k> {
     /// Without maps and programs.
@@ -65,40 +54,6 @@ impl<'k> Linux<'k> {
         let spin_lock = types.structure("bpf_spin_lock", 4, &[("val", int, 0)]);
         let value = types.structure("value", decl.value_size, &[("lock", spin_lock, lock)]);
         Ok((self.kernel.load_btf(&types.blob())?, key, value))
-    }
-
-    /// Loads the program of a call; `None` when the verifier refuses it.
-    fn agent(&self, call: &ProgramCall<'_>, desk: Desk) -> Outcome<Option<Agent>> {
-        let map = self.map(call.map)?;
-        let spec = MapSpec::new(map_type::ARRAY, 4, desk.size(), 1);
-        let place = self.kernel.create_map(&spec)?;
-        let asm = desk
-            .write(call.op, place.fd(), map.fd())
-            .ok_or_else(|| Failure::Other("values are too long for a program".to_owned()))?;
-        let types = self.callback_types(call.op, &asm)?;
-        let insns = asm.build();
-        let prog_type = types::prog_type(call.op.prog_type)
-            .ok_or_else(|| Failure::Other(format!("no type `{}`", call.op.prog_type)))?;
-        let mut spec = ProgSpec::new(prog_type, &insns);
-        if let Some((btf, functions)) = &types {
-            spec = spec.func_info(btf, functions);
-        }
-        Ok(self.kernel.load_without_log(&spec).ok().map(|prog| Agent { prog, desk: place }))
-    }
-
-    /// The types of the functions of a program with a callback, and where these begin.
-    fn callback_types(&self, op: &ProgramOp, asm: &Asm) -> Outcome<Option<(Btf, Functions)>> {
-        if !op.args.contains(&super::program::Arg::Callback) {
-            return Ok(None);
-        }
-        let mut types = BtfWriter::new();
-        let (int, long, ptr) = (types.int("int", 4), types.int("long", 8), types.ptr(0));
-        let main = types.func("main", int, &[("ctx", ptr)]);
-        let parameters = [("a", ptr), ("b", ptr), ("c", ptr), ("d", ptr)];
-        let body = types.func("body", long, &parameters);
-        let at = u32::try_from(asm.at("body")).expect("a program is short");
-        let btf = self.kernel.load_btf(&types.blob())?;
-        Ok(Some((btf, [(0, main), (at, body)])))
     }
 }
 
@@ -226,22 +181,16 @@ impl Backend for Linux<'_> {
     }
 
     fn program(&mut self, call: &ProgramCall<'_>) -> Outcome<Reply> {
-        let desk = Desk::new(call);
-        let name = (call.op.name, call.map.to_owned(), desk);
+        let name = (call.op.name, call.map.to_owned(), call.value.len());
         if !self.agents.contains_key(&name) {
-            let agent = self.agent(call, desk)?;
+            let map = self.map(call.map)?;
+            let agent = Agent::new(self.kernel, map, call.op, call.shape, call.value.len());
             self.agents.insert(name.clone(), agent);
         }
-        let agent = self.agents.get(&name).and_then(Option::as_ref).ok_or(Failure::Refused)?;
-        agent.desk.update(&[0; 4], &desk.fill(call), 0)?;
-        // Tracing programs take no packet.
-        let run = match types::takes_packet(call.op.prog_type) {
-            true => TestRun::new().data_in(&[0; 64]),
-            false => TestRun::new(),
-        };
-        let run = || agent.prog.test_run(&run).ok();
-        self.kernel.on_cpu(call.cpu, run)??;
-        Ok(desk.reply(call, &agent.desk.lookup(&[0; 4], 0)?))
+        match &self.agents[&name] {
+            Ok(agent) => self.kernel.on_cpu(call.cpu, || agent.call(call))?,
+            Err(failure) => Err(failure.clone()),
+        }
     }
 
     fn consume(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {

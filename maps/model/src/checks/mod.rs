@@ -3,6 +3,7 @@
 mod index;
 mod lru;
 mod pool;
+mod ring;
 
 use loom::model::Builder;
 
