@@ -115,14 +115,13 @@ impl Meter {
     /// For a map that was charged for all its elements when it was made.
     pub(crate) const NONE: Self = Self { counted: None };
 
-    /// For a map whose elements take `each` bytes when they come.
+    /// For a map whose elements take `each` bytes when they come. One in a file, whose
+    /// elements other processes put in and take out too, is not charged for them.
     pub(crate) fn new(core: &Core, each: u64) -> Self {
         let world = core.world();
-        let counted = world.budget().memory().map(|_| Counted {
-            world: Arc::clone(world),
-            each,
-            elements: AtomicU64::new(0),
-        });
+        let limit = world.budget().memory().filter(|_| !core.home().is_shared());
+        let counted =
+            limit.map(|_| Counted { world: Arc::clone(world), each, elements: AtomicU64::new(0) });
         Self { counted }
     }
 

@@ -10,6 +10,7 @@ use skep_memory::{GuestPtr, GuestSlice};
 use crate::budget::Charge;
 use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::home::Home;
+use crate::sys::RefId;
 use crate::types::{Holds, MapType, Rules};
 use crate::world::Handle;
 use crate::{Errno, MapDef, World};
@@ -123,6 +124,22 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
         Err(Errno::ENOTSUPP)
     }
 
+    /// System call: the same through a certain reference to the map, for types whose
+    /// elements go when that is closed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn user_update_by(
+        &self,
+        _by: RefId,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        self.user_update(key, value, flags)
+    }
+
     /// System call: removes the entry of `key`.
     ///
     /// # Errors
@@ -161,7 +178,10 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
         None
     }
 
-    /// The last handle of user space is gone (kernel `map_release_uref`).
+    /// A reference of user space was closed (kernel `map_release`).
+    fn closed(&self, _by: RefId) {}
+
+    /// The last reference of user space is gone (kernel `map_release_uref`).
     fn released(&self) {}
 
     /// Bytes that Linux 6.18 would charge for this map on x86-64 (`map_mem_usage`), not what
@@ -205,6 +225,12 @@ pub enum ProgramOp {
     TailCall,
     /// `ringbuf_output`, `ringbuf_reserve` and `ringbuf_query`.
     RingBuf,
+    /// `user_ringbuf_drain`.
+    UserRingBuf,
+    /// `get_stackid`.
+    StackTrace,
+    /// `perf_event_output`, `perf_event_read` and `perf_event_read_value`.
+    PerfEvent,
     /// `map_push_elem`.
     Push,
     /// `map_pop_elem`.

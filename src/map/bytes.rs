@@ -35,7 +35,8 @@ impl Map {
     ///
     /// [`Error::Map`] with the kernel's error number.
     pub fn update_bytes(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Error> {
-        sys::update(&**self.map(), self.some_key(key), value, flags)
+        self.user
+            .update(self.some_key(key), value, flags)
             .map_err(|errno| self.failed(Asked::of("update").key(key).value(value), errno))
     }
 
@@ -94,7 +95,8 @@ impl Map {
 
     /// All entries as bytes, by ascending key bytes, arrays by index. What has no keys is
     /// listed in the order in which it would be taken, and stays; ring buffers and bloom
-    /// filters have nothing to list.
+    /// filters have nothing to list, nor have arrays of perf events anything that could be
+    /// looked up.
     #[must_use]
     pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         if self.is_keyless() {

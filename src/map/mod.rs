@@ -23,7 +23,7 @@ use skep_loader::Variable;
 use skep_loader::btf::{Btf, TypeId, View};
 use skep_maps::{Keys, MapDef, MapType, ProgramOp, sys};
 
-use crate::{Error, RingBuffer, Vm};
+use crate::{Error, PerfBuffer, RingBuffer, UserRingBuffer, Vm};
 
 pub use batch::{Batch, BatchCursor, BatchWrite};
 pub use info::MapInfo;
@@ -151,6 +151,27 @@ impl Map {
     /// [`Error::WrongType`] for other types.
     pub fn ring_buffer(&self) -> Result<RingBuffer, Error> {
         RingBuffer::new(self)
+    }
+
+    /// The producer of a user ring buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongType`] for other types.
+    pub fn user_ring_buffer(&self) -> Result<UserRingBuffer, Error> {
+        UserRingBuffer::new(self)
+    }
+
+    /// Opens a perf event with a buffer of `pages` pages of 4096 bytes, a power of two,
+    /// for each virtual CPU, puts them into an array of perf events, and gives the
+    /// consumer of what programs put out (libbpf `perf_buffer__new`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongType`] for other types; [`Error::Map`] with the kernel's error number:
+    /// `EINVAL` when `pages` is no power of two.
+    pub fn perf_buffer(&self, pages: u32) -> Result<PerfBuffer, Error> {
+        PerfBuffer::new(self, pages)
     }
 
     /// Whether its type has no keys: such a map takes the null pointer for one.

@@ -95,7 +95,7 @@ impl Map {
         misfit: impl FnOnce() -> String,
     ) -> Result<(), Error> {
         let key = self.some_key(key);
-        skep_maps::sys::update(&**self.map(), key, &value, 0).map_err(|errno| {
+        self.user.update(key, &value, 0).map_err(|errno| {
             let asked = Asked { key, ..Asked::of("update") };
             let right_size = key.is_none_or(|key| key.len() == self.def().key_size as usize);
             match errno {
