@@ -21,5 +21,6 @@ mod lru;
 mod pool;
 mod segment;
 mod sync;
+mod trie;
 #[path = "../../src/word_lock.rs"]
 mod word_lock;

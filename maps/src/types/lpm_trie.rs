@@ -114,7 +114,7 @@ impl Map for LpmTrie {
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let prefix = AnyPrefix::new(key).ok_or(Errno::EINVAL)?;
-        self.trie.edit().remove(&prefix)
+        if self.trie.edit().remove(&prefix) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
