@@ -122,6 +122,7 @@ mod host;
 mod loaded;
 mod map;
 mod object;
+mod open;
 mod output;
 mod ring_buffer;
 mod runner;
@@ -143,9 +144,9 @@ pub use snapshot::{MapSnapshot, Snapshot};
 pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;
-pub use skep_maps::{Errno, MapDef, MapType, flags};
+pub use skep_maps::{Cgroup, Descriptor, Destination, Errno, MapDef, MapType, XdpSocket, flags};
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{
-    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Task, helpers, is_poison,
+    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Redirect, Task, helpers, is_poison,
 };

@@ -1,5 +1,6 @@
 //! What a run gave.
 
+use skep_vm::Redirect;
 use skep_vm::prog::ProgType;
 
 /// The result of a run.
@@ -20,6 +21,9 @@ pub struct Output {
     pub packet: Option<Vec<u8>>,
     /// The context afterwards.
     pub ctx: Vec<u8>,
+    /// Where the packet went, when the program redirected it: when it said where to and
+    /// returned `XDP_REDIRECT` or `TC_ACT_REDIRECT`.
+    pub redirect: Option<Redirect>,
     pub(crate) action: Option<&'static str>,
 }
 

@@ -93,6 +93,7 @@ impl Runner {
             printk: outcome.printk,
             packet: self.runner.packet_out(),
             ctx: self.runner.context_out(),
+            redirect: outcome.redirect.map(|redirect| *redirect),
             action: Output::action_of(program.prog_type(), retval),
         }
     }

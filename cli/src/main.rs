@@ -7,6 +7,7 @@ mod args;
 mod failure;
 mod input;
 mod print;
+mod redirect;
 mod verb;
 
 use std::process::ExitCode;

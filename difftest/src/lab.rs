@@ -19,6 +19,7 @@ pub struct Lab {
     pub runner: RefCell<Runner>,
     /// CPU 1.
     other: RefCell<Runner>,
+    host: FixedHost,
 }
 
 impl Default for Lab {
@@ -38,10 +39,20 @@ impl Lab {
     /// When the host has no room for it.
     #[must_use]
     pub fn new() -> Self {
+        Self::hosted(FixedHost::default())
+    }
+
+    /// A machine without maps and programs, in a certain world.
+    ///
+    /// # Panics
+    ///
+    /// When the host has no room for it.
+    #[must_use]
+    pub fn hosted(host: FixedHost) -> Self {
         let machine = Machine::new(Self::CPUS).expect("there is room for a machine");
         let runner =
             |cpu| RefCell::new(Runner::new(&machine, cpu).expect("there is room for a runner"));
-        Self { runner: runner(0), other: runner(1), machine }
+        Self { runner: runner(0), other: runner(1), machine, host }
     }
 
     /// Makes a map.
@@ -121,7 +132,7 @@ impl Lab {
         let limits = Limits { max_insns: None, expired: &mut || false };
         let runners = [&self.runner, &self.other];
         let mut runner = runners.get(cpu).ok_or("there is no such CPU")?.borrow_mut();
-        runner.run(program, input, &FixedHost::default(), limits).map_err(ended)
+        runner.run(program, input, &self.host, limits).map_err(ended)
     }
 
     /// Runs it again on CPU 0, on the context that the last run left.
@@ -132,7 +143,7 @@ impl Lab {
     pub fn run_again(&self, program: &Program) -> Result<Outcome, String> {
         let limits = Limits { max_insns: None, expired: &mut || false };
         let mut runner = self.runner.borrow_mut();
-        runner.repeat(program, 1, &FixedHost::default(), limits).map_err(ended)
+        runner.repeat(program, 1, &self.host, limits).map_err(ended)
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! `SKEP_SEED` sets the seed; `SKEP_LRU_MAPS` says how many maps are tried.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -44,12 +44,18 @@ pub struct SpecialField {
 pub enum SpecialKind {
     /// `struct bpf_spin_lock`, 4 bytes.
     SpinLock,
+    /// `struct bpf_res_spin_lock`, 4 bytes.
+    ResSpinLock,
     /// `struct bpf_timer`, 16 bytes.
     Timer,
     /// `struct bpf_wq`, 16 bytes.
     Workqueue,
-    /// A pointer tagged `kptr`, `kptr_untrusted`, `percpu_kptr` or `uptr`, 8 bytes.
+    /// `struct bpf_task_work`, 8 bytes.
+    TaskWork,
+    /// A pointer tagged `kptr`, `kptr_untrusted` or `percpu_kptr`, 8 bytes.
     Kptr,
+    /// A pointer to user memory, tagged `uptr`, 8 bytes.
+    Uptr,
     /// `struct bpf_list_head`, 16 bytes.
     ListHead,
     /// `struct bpf_rb_root`, 16 bytes.

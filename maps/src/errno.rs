@@ -48,9 +48,12 @@ errnos! {
     EFAULT 14 "bad address";
     EBUSY 16 "busy";
     EEXIST 17 "entry exists";
+    ENODEV 19 "no such device";
     EINVAL 22 "invalid argument";
     ENOSPC 28 "no space left";
     ERANGE 34 "result out of range";
+    EOVERFLOW 75 "value too large";
+    ENOTSOCK 88 "not a socket";
     EOPNOTSUPP 95 "operation not supported";
     ENOTSUPP 524 "operation not supported by this kind of object";
 }

@@ -35,6 +35,11 @@ pub const BPF_F_INNER_MAP: u32 = 1 << 12;
 pub const BPF_F_ACCESS_MASK: u32 =
     BPF_F_RDONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY | BPF_F_WRONLY_PROG;
 
+/// `redirect_map`: to all devices in the map.
+pub const BPF_F_BROADCAST: u64 = 1 << 3;
+/// `redirect_map`: but not to the one that the packet came from.
+pub const BPF_F_EXCLUDE_INGRESS: u64 = 1 << 4;
+
 /// Ring buffers: do not wake the consumer.
 pub const BPF_RB_NO_WAKEUP: u64 = 1;
 /// Ring buffers: wake the consumer.

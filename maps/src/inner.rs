@@ -37,13 +37,15 @@ pub(crate) fn resolve(
     Ok(map)
 }
 
-/// Whether a map may stand where the template does (kernel `bpf_map_meta_equal` and
-/// `array_map_meta_equal`).
+/// Whether a map may stand where the template does (kernel `bpf_map_meta_equal`,
+/// `array_map_meta_equal` and `xsk_map_meta_equal`).
 fn meta_equal(template: &MapDef, def: &MapDef) -> bool {
-    let is_array = template.map_type == MapType::Array.id();
-    let same_entries = template.max_entries == def.max_entries
-        || !is_array
-        || template.flags & BPF_F_INNER_MAP != 0;
+    let any_entries = match MapType::from_id(template.map_type) {
+        Some(MapType::Array) => template.flags & BPF_F_INNER_MAP != 0,
+        Some(MapType::Xskmap) => false,
+        _ => true,
+    };
+    let same_entries = template.max_entries == def.max_entries || any_entries;
     template.map_type == def.map_type
         && template.key_size == def.key_size
         && template.value_size == def.value_size

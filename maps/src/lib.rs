@@ -13,9 +13,11 @@
 
 pub mod batch;
 mod cells;
+mod cgroup;
 mod def;
 mod errno;
 mod error;
+mod fields;
 pub mod flags;
 mod home;
 mod index;
@@ -24,8 +26,10 @@ pub mod jhash;
 mod locks;
 mod map;
 mod percpu;
+mod positions;
 mod resource;
 mod segment;
+mod socket;
 mod sync;
 pub mod sys;
 mod types;
@@ -33,11 +37,13 @@ mod values;
 mod word_lock;
 mod world;
 
+pub use cgroup::Cgroup;
 pub use def::{MapDef, SpecialField, SpecialKind};
 pub use errno::Errno;
 pub use error::{CreateError, MapError};
 pub use locks::LockTable;
-pub use map::{Core, Cursor, Map, ProgramOp, Source, Target};
+pub use map::{Core, Cursor, Destination, Map, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
-pub use types::{Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};
+pub use socket::XdpSocket;
+pub use types::{CgroupArray, Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};
 pub use world::{ProgramRef, Upcall, World};

@@ -89,6 +89,20 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
         None
     }
 
+    /// Where `redirect_map` sends a packet for `key` (kernel `ops->map_redirect`).
+    fn destination(&self, _key: u32) -> Option<Destination> {
+        None
+    }
+
+    /// The devices that a packet goes to that is redirected to all of them, in the map's
+    /// order.
+    fn devices(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// The socket that programs see at `socket` was closed: it leaves the map.
+    fn forget(&self, _socket: GuestPtr) {}
+
     /// System call: copies the value out; `out` has [`Core::user_value_size`] bytes. What
     /// `out` held before is what a bloom filter looks for.
     ///
@@ -196,6 +210,36 @@ pub enum ProgramOp {
     Pop,
     /// `map_peek_elem`.
     Peek,
+    /// `redirect_map`.
+    Redirect,
+    /// `current_task_under_cgroup` and `skb_under_cgroup`.
+    UnderCgroup,
+}
+
+/// Where a packet is redirected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// A network device.
+    Device {
+        /// Its number.
+        ifindex: u32,
+        /// The id of the program that the packet meets before it leaves; 0 for none.
+        program: u32,
+    },
+    /// The queue of a CPU.
+    Cpu {
+        /// Its number.
+        cpu: u32,
+        /// How many packets the queue holds.
+        queue_size: u32,
+        /// The id of the program that the packet meets there; 0 for none.
+        program: u32,
+    },
+    /// An AF_XDP socket.
+    Socket {
+        /// The receive queue that it is bound to.
+        queue: u32,
+    },
 }
 
 /// Where a walk over a map's elements stands; starts as [`Cursor::default`].

@@ -6,11 +6,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 
+use skep_memory::GuestPtr;
+
 use crate::world::lock;
 use crate::{Errno, World};
 
 /// An object that a map can hold a reference to.
-pub trait Resource: Any + Send + Sync + fmt::Debug {}
+pub trait Resource: Any + Send + Sync + fmt::Debug {
+    /// User space has closed it; a map may still hold it.
+    fn closed(&self) {}
+
+    /// Whether it is a socket of any kind.
+    fn is_socket(&self) -> bool {
+        false
+    }
+
+    /// The guest memory through which programs see it, if they do.
+    fn memory(&self) -> Option<GuestPtr> {
+        None
+    }
+}
 
 /// The open objects of a world, by number.
 #[derive(Debug, Default)]
@@ -22,6 +37,8 @@ pub(crate) struct Resources {
 struct Table {
     last: u32,
     open: BTreeMap<u32, Weak<dyn Resource>>,
+    /// Those that programs see, by the offset of their memory, until they are freed.
+    seen: BTreeMap<u32, Weak<dyn Resource>>,
 }
 
 /// An open object. Its number is what user space stores in maps; it is closed when this
@@ -43,6 +60,10 @@ impl<T: Resource> Descriptor<T> {
         table.last += 1;
         let number = table.last;
         table.open.insert(number, Arc::downgrade(&shared));
+        if let Some(memory) = shared.memory() {
+            table.seen.retain(|_, seen| seen.strong_count() > 0);
+            table.seen.insert(memory.offset(), Arc::downgrade(&shared));
+        }
         Self { world: Arc::clone(world), number, object }
     }
 
@@ -62,6 +83,7 @@ impl<T: Resource> Descriptor<T> {
 impl<T: Resource> Drop for Descriptor<T> {
     fn drop(&mut self) {
         lock(&self.world.resources().table).open.remove(&self.number);
+        self.object.closed();
     }
 }
 
@@ -75,5 +97,26 @@ impl Resources {
         let object = lock(&self.table).open.get(&number).and_then(Weak::upgrade);
         let object: Arc<dyn Any + Send + Sync> = object.ok_or(Errno::EBADF)?;
         object.downcast().map_err(|_| other)
+    }
+
+    /// The open socket with this number, if it is of kind `T`.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when nothing is open there, `ENOTSOCK` for what is no socket, `EOPNOTSUPP`
+    /// for a socket of another kind.
+    pub(crate) fn socket<T: Resource>(&self, number: u32) -> Result<Arc<T>, Errno> {
+        let object = lock(&self.table).open.get(&number).and_then(Weak::upgrade);
+        let object = object.ok_or(Errno::EBADF)?;
+        if !object.is_socket() {
+            return Err(Errno::ENOTSOCK);
+        }
+        let object: Arc<dyn Any + Send + Sync> = object;
+        object.downcast().map_err(|_| Errno::EOPNOTSUPP)
+    }
+
+    /// The object that programs see at this address, open or closed.
+    pub(crate) fn at(&self, memory: GuestPtr) -> Option<Arc<dyn Resource>> {
+        lock(&self.table).seen.get(&memory.offset())?.upgrade()
     }
 }

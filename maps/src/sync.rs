@@ -11,10 +11,16 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[inline]
 pub(crate) fn pause(tries: u32) {
     if tries % 64 == 63 {
-        std::thread::yield_now();
+        give_way();
     } else {
         std::hint::spin_loop();
     }
+}
+
+/// Lets another thread have the processor.
+#[cold]
+pub(crate) fn give_way() {
+    std::thread::yield_now();
 }
 
 /// A number that no other thread of this process has at the same time: the smallest one

@@ -1,12 +1,13 @@
 //! Where a map's values stand in guest memory, and how they are copied.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use skep_memory::{Access, Backing, Grid, GuestPtr, GuestSlice, Label, Span, SpanRequest, Window};
 
-use crate::def::SpecialKind;
-use crate::flags::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG};
+use crate::def::{SpecialField, SpecialKind};
+use crate::flags::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG};
 use crate::home::Home;
 use crate::map::Source;
 use crate::{Errno, MapDef, World};
@@ -42,7 +43,8 @@ pub(crate) struct Values {
     plane_len: u32,
     stride: u32,
     layout: Layout,
-    access: Access,
+    /// What programs may do with the bytes of a value.
+    rights: Box<[(Range<u32>, Access)]>,
     label: Label,
 }
 
@@ -98,8 +100,7 @@ impl Values {
         };
         let group_shift = (GROUP_BYTES / stride).max(1).ilog2();
         let group_count = count.div_ceil(1 << group_shift);
-        let access =
-            if def.flags & BPF_F_RDONLY_PROG == 0 { Access::ReadWrite } else { Access::Read };
+        let layout = Layout::new(def);
         let mut values = Self {
             world: Arc::clone(world),
             window: Arc::clone(world.window()),
@@ -109,8 +110,8 @@ impl Values {
             planes,
             plane_len,
             stride,
-            layout: Layout::new(def),
-            access,
+            rights: layout.rights(access(def)),
+            layout,
             label,
         };
         values.announce_locks();
@@ -171,8 +172,8 @@ impl Values {
         for plane in 0..self.planes {
             for id in first..first + count {
                 let offset = self.offset(id, plane);
-                for piece in self.layout.pieces() {
-                    span.set_access(offset + piece.offset..offset + piece.end(), self.access);
+                for (range, access) in &self.rights {
+                    span.set_access(offset + range.start..offset + range.end, *access);
                 }
             }
         }
@@ -183,11 +184,11 @@ impl Values {
     /// Makes all elements of a map in one piece accessible.
     pub(crate) fn open_all(&mut self) {
         let Room::Whole(span) = &self.room else { return };
-        if self.stride == self.layout.size && self.layout.special.is_empty() {
-            span.set_access(0..span.len(), self.access);
-        } else {
-            let pieces = self.layout.pieces().map(|piece| piece.offset..piece.end());
-            span.set_pattern(self.stride, &pieces.collect::<Vec<_>>(), self.access);
+        match &*self.rights {
+            [(range, access)] if *range == (0..self.stride) => {
+                span.set_access(0..span.len(), *access);
+            }
+            rights => span.set_pattern(self.stride, rights),
         }
         self.groups.iter().for_each(|group| group.store(true, Ordering::Release));
     }
@@ -255,7 +256,7 @@ impl Values {
         self.layout.write(self.slice(id, plane), value);
     }
 
-    /// Copies a value out; the kernel's fields read as zeros.
+    /// Copies a value out; the kernel's fields read as zeros, reference counts as 1.
     pub(crate) fn read(&self, id: u32, plane: u32, out: &mut [u8]) {
         self.layout.read(self.slice(id, plane), out);
     }
@@ -310,11 +311,23 @@ fn take(window: &Arc<Window>, len: u64, label: Label, backing: Backing<'_>) -> R
     Span::new(window, request).map_err(|_| Errno::ENOMEM)
 }
 
+/// What programs may do with a map's values (kernel `bpf_map_flags_to_cap`).
+fn access(def: &MapDef) -> Access {
+    if def.flags & BPF_F_RDONLY_PROG != 0 {
+        Access::Read
+    } else if def.flags & BPF_F_WRONLY_PROG != 0 {
+        Access::Write
+    } else {
+        Access::ReadWrite
+    }
+}
+
 /// A value's bytes, split into the program's and the kernel's.
 #[derive(Debug)]
 pub(crate) struct Layout {
     size: u32,
-    special: Vec<Piece>,
+    /// The kernel's, by offset.
+    special: Box<[SpecialField]>,
     lock: Option<u32>,
 }
 
@@ -325,22 +338,19 @@ pub(crate) struct Piece {
     pub(crate) size: u32,
 }
 
-impl Piece {
-    fn end(self) -> u32 {
-        self.offset + self.size
+impl SpecialField {
+    fn range(&self) -> Range<u32> {
+        self.offset..self.offset + self.size
     }
 }
 
 impl Layout {
     fn new(def: &MapDef) -> Self {
-        let mut special: Vec<Piece> = def
-            .special
-            .iter()
-            .map(|field| Piece { offset: field.offset, size: field.size })
-            .collect();
-        special.sort_by_key(|piece| piece.offset);
-        let lock = def.special.iter().find(|field| field.kind == SpecialKind::SpinLock);
-        Self { size: def.value_size, special, lock: lock.map(|field| field.offset) }
+        let mut special = def.special.clone();
+        special.sort_by_key(|field| field.offset);
+        let lock = special.iter().find(|field| field.kind == SpecialKind::SpinLock);
+        let lock = lock.map(|field| field.offset);
+        Self { size: def.value_size, special: special.into(), lock }
     }
 
     /// Whether values have a `bpf_spin_lock`.
@@ -350,12 +360,20 @@ impl Layout {
 
     /// The runs of bytes between the kernel's fields.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
-        let starts = [0].into_iter().chain(self.special.iter().map(|piece| piece.end()));
-        let ends = self.special.iter().map(|piece| piece.offset).chain([self.size]);
+        let starts = [0].into_iter().chain(self.special.iter().map(|field| field.range().end));
+        let ends = self.special.iter().map(|field| field.offset).chain([self.size]);
         starts
             .zip(ends)
             .filter(|(start, end)| start < end)
             .map(|(start, end)| Piece { offset: start, size: end - start })
+    }
+
+    /// What programs may do with which bytes, when they may do `access` with their own: of
+    /// the kernel's they may read pointers.
+    fn rights(&self, access: Access) -> Box<[(Range<u32>, Access)]> {
+        let own = self.pieces().map(|Piece { offset, size }| (offset..offset + size, access));
+        let pointers = self.special.iter().filter(|field| field.kind == SpecialKind::Kptr);
+        own.chain(pointers.map(|field| (field.range(), Access::Read))).collect()
     }
 
     #[inline]
@@ -374,8 +392,15 @@ impl Layout {
 
     fn read(&self, from: GuestSlice<'_>, out: &mut [u8]) {
         from.read(out);
-        for piece in &self.special {
-            out[piece.offset as usize..piece.end() as usize].fill(0);
+        for field in &self.special {
+            let Range { start, end } = field.range();
+            let bytes = &mut out[start as usize..end as usize];
+            bytes.fill(0);
+            // The kernel initialises the fields of its copy, and a count starts at 1
+            // (`bpf_obj_init_field`).
+            if let (SpecialKind::Refcount, Some(low)) = (field.kind, bytes.first_mut()) {
+                *low = 1;
+            }
         }
     }
 }

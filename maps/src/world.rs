@@ -10,7 +10,7 @@ use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanReque
 
 use crate::locks::LockTable;
 use crate::resource::Resources;
-use crate::{Errno, Map};
+use crate::{Core, Errno, Map, Resource};
 
 /// Distance between the handles of two maps in bytes.
 const HANDLE_STRIDE: u32 = 16;
@@ -182,6 +182,19 @@ impl World {
     pub fn map_at(&self, slot: u32) -> Option<Arc<dyn Map>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.maps.get(slot as usize)?.as_ref()?.upgrade()
+    }
+
+    /// The map that `core` is of, for those who may hold it no longer than others do.
+    pub(crate) fn weak(&self, core: &Core) -> Option<Weak<dyn Map>> {
+        let slot = self.slot_of(core.handle().addr())?;
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.maps.get(slot as usize)?.clone()
+    }
+
+    /// The open or closed object that programs see at this address.
+    #[must_use]
+    pub fn resource_at(&self, memory: GuestPtr) -> Option<Arc<dyn Resource>> {
+        self.resources.at(memory)
     }
 
     /// The map with this id.

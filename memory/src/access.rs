@@ -2,17 +2,21 @@
 //!
 //! The shadow's format is defined here and nowhere else: one byte per guest byte,
 //! [`Access::None`] is 0 (so that untouched, lazily mapped shadow pages deny
-//! everything), [`Access::Read`] has the low bit set, [`Access::ReadWrite`] all bits.
-//! A load of N bytes is allowed when N shadow bytes have their low bit set, a store
-//! when they are all ones: one load and one comparison for any width.
+//! everything), [`Access::Read`] has the low bit set, [`Access::Write`] the high bit,
+//! [`Access::ReadWrite`] all bits. A load of N bytes is allowed when N shadow bytes have
+//! their low bit set: one load and one comparison for any width. A store is allowed when
+//! they have their high bit set; nearly all memory that is stored to may be read, too, so
+//! they are compared with all ones first.
 
 /// What programs may do with a guest byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Nothing.
     None,
     /// Load it.
     Read,
+    /// Store it.
+    Write,
     /// Load and store it.
     ReadWrite,
 }
@@ -24,6 +28,7 @@ impl Access {
         match self {
             Self::None => 0x00,
             Self::Read => 0x01,
+            Self::Write => 0x80,
             Self::ReadWrite => 0xff,
         }
     }
@@ -33,15 +38,21 @@ impl Access {
     pub const fn of_shadow(byte: u8) -> Self {
         match byte {
             0xff => Self::ReadWrite,
-            b if b & 1 == 1 => Self::Read,
+            b if b & 0x01 != 0 => Self::Read,
+            b if b & 0x80 != 0 => Self::Write,
             _ => Self::None,
         }
     }
 
     /// Whether this access includes `wanted`.
     #[must_use]
-    pub fn allows(self, wanted: Self) -> bool {
-        self >= wanted
+    pub const fn allows(self, wanted: Self) -> bool {
+        match wanted {
+            Self::None => true,
+            Self::Read => matches!(self, Self::Read | Self::ReadWrite),
+            Self::Write => matches!(self, Self::Write | Self::ReadWrite),
+            Self::ReadWrite => matches!(self, Self::ReadWrite),
+        }
     }
 }
 
@@ -66,6 +77,9 @@ pub trait Word: sealed::Sealed + Copy + Eq + std::fmt::Debug + 'static {
 
     /// Whether shadow bytes, read as one word, allow a store.
     fn writable(shadow: Self) -> bool;
+
+    /// Whether shadow bytes, read as one word, allow a load and a store.
+    fn read_writable(shadow: Self) -> bool;
 }
 
 macro_rules! words {
@@ -94,6 +108,12 @@ macro_rules! words {
 
             #[inline(always)]
             fn writable(shadow: Self) -> bool {
+                const HIGH_BITS: $ty = $ty::MAX / 0xff * 0x80;
+                shadow & HIGH_BITS == HIGH_BITS
+            }
+
+            #[inline(always)]
+            fn read_writable(shadow: Self) -> bool {
                 shadow == $ty::MAX
             }
         }
@@ -107,8 +127,23 @@ mod tests {
 
     #[test]
     fn a_shadow_byte_grants_what_it_was_made_from() {
-        for access in [Access::None, Access::Read, Access::ReadWrite] {
+        for access in ALL {
             assert_eq!(Access::of_shadow(access.shadow()), access);
+        }
+    }
+
+    const ALL: [Access; 4] = [Access::None, Access::Read, Access::Write, Access::ReadWrite];
+
+    #[test]
+    fn a_word_may_be_what_all_its_bytes_may_be() {
+        for (first, others) in ALL.into_iter().flat_map(|a| ALL.map(|b| (a, b))) {
+            let mut bytes = [others.shadow(); 4];
+            bytes[1] = first.shadow();
+            let word = u32::from_le_bytes(bytes);
+            let all = |wanted| first.allows(wanted) && others.allows(wanted);
+            assert_eq!(u32::readable(word), all(Access::Read), "{first:?} {others:?}");
+            assert_eq!(u32::writable(word), all(Access::Write), "{first:?} {others:?}");
+            assert_eq!(u32::read_writable(word), all(Access::ReadWrite), "{first:?} {others:?}");
         }
     }
 

@@ -45,7 +45,8 @@ pub struct Denied {
     pub addr: u64,
     /// How many bytes the access covers.
     pub size: u64,
-    /// What was wanted: [`Access::Read`] or [`Access::ReadWrite`].
+    /// What was wanted: [`Access::Read`], [`Access::Write`], or for atomic operations
+    /// [`Access::ReadWrite`].
     pub wanted: Access,
     /// The address of the first byte that was in the way.
     pub first: u64,

@@ -38,7 +38,7 @@ pub struct FilePart<'f> {
 pub struct SpanRequest<'f> {
     /// Length in bytes, at least 1.
     pub len: u64,
-    /// Alignment in bytes, a power of two. Mirrored and file memory is page-aligned.
+    /// Alignment in bytes, a power of two. Mirrored and file memory is at least page-aligned.
     pub align: u32,
     /// The rights of all its bytes at first.
     pub access: Access,
@@ -70,9 +70,9 @@ impl Span {
         let (len, align) = match backing {
             Backing::Anonymous => (len.max(1), u64::from(align.max(1))),
             Backing::Mirrored | Backing::MirroredFile(_) => {
-                (len.next_multiple_of(page).saturating_mul(2), page)
+                (len.next_multiple_of(page).saturating_mul(2), page.max(u64::from(align)))
             }
-            Backing::File(_) => (len.max(1).next_multiple_of(page), page),
+            Backing::File(_) => (len.max(1).next_multiple_of(page), page.max(u64::from(align))),
         };
         let refused =
             |source| MemoryError::Map { bytes: len, what: label.what.to_string(), source };
@@ -164,6 +164,7 @@ impl Span {
     /// # Panics
     ///
     /// When the range is not inside the span.
+    #[inline]
     pub fn set_access(&self, range: Range<u32>, access: Access) {
         assert!(range.start <= range.end && range.end <= self.len, "a range of the span");
         let start = u64::from(self.start);
@@ -172,7 +173,7 @@ impl Span {
     }
 
     /// Sets the rights of bytes that repeat: of each `period` bytes from the span's start
-    /// on, as far as they all lie inside, those of `open` (ascending) get `access`.
+    /// on, as far as they all lie inside, those of `open` get the rights that stand there.
     ///
     /// Long spans share the pages of the pattern, so that rights take no memory of their
     /// own; they should start at a page.
@@ -180,12 +181,12 @@ impl Span {
     /// # Panics
     ///
     /// When `open` is not inside the period, or the period is 0.
-    pub fn set_pattern(&self, period: u32, open: &[Range<u32>], access: Access) {
-        assert!(period > 0 && open.iter().all(|r| r.start <= r.end && r.end <= period));
-        let shared = self.window.set_pattern(self.start, self.len, period, open, access);
+    pub fn set_pattern(&self, period: u32, open: &[(Range<u32>, Access)]) {
+        assert!(period > 0 && open.iter().all(|(r, _)| r.start <= r.end && r.end <= period));
+        let shared = self.window.set_pattern(self.start, self.len, period, open);
         for at in (shared..self.len).step_by(period as usize) {
-            for range in open.iter().filter(|range| range.end <= self.len - at) {
-                self.set_access(at + range.start..at + range.end, access);
+            for (range, access) in open.iter().filter(|(range, _)| range.end <= self.len - at) {
+                self.set_access(at + range.start..at + range.end, *access);
             }
         }
     }

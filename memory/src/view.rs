@@ -70,18 +70,32 @@ impl<'w> View<'w> {
     #[inline(always)]
     #[must_use]
     pub fn store<W: Word>(&self, addr: u64, word: W) -> bool {
-        if addr >= self.len || !W::writable(self.shadow_word(addr)) {
-            return false;
+        if addr >= self.len || !W::read_writable(self.shadow_word(addr)) {
+            return self.store_write_only(addr, word);
         }
         self.raw_store(addr, word);
         true
     }
 
-    /// A writable, aligned 32-bit cell for an atomic operation.
+    /// The store when a byte may not both be read and written: it need not be readable.
+    #[cold]
+    #[inline(never)]
+    fn store_write_only<W: Word>(self, addr: u64, word: W) -> bool {
+        let allowed = addr < self.len && W::writable(self.shadow_word(addr));
+        if allowed {
+            self.raw_store(addr, word);
+        }
+        allowed
+    }
+
+    /// A readable and writable, aligned 32-bit cell for an atomic operation.
     #[inline(always)]
     #[must_use]
     pub fn atomic32(&self, addr: u64) -> Option<&'w AtomicU32> {
-        if addr >= self.len || !addr.is_multiple_of(4) || !u32::writable(self.shadow_word(addr)) {
+        if addr >= self.len
+            || !addr.is_multiple_of(4)
+            || !u32::read_writable(self.shadow_word(addr))
+        {
             return None;
         }
         // SAFETY: `addr` is below `len`, so four bytes there are mapped for `'w`
@@ -90,11 +104,14 @@ impl<'w> View<'w> {
         Some(unsafe { AtomicU32::from_ptr(self.at(addr).cast().as_ptr()) })
     }
 
-    /// A writable, aligned 64-bit cell for an atomic operation.
+    /// A readable and writable, aligned 64-bit cell for an atomic operation.
     #[inline(always)]
     #[must_use]
     pub fn atomic64(&self, addr: u64) -> Option<&'w AtomicU64> {
-        if addr >= self.len || !addr.is_multiple_of(8) || !u64::writable(self.shadow_word(addr)) {
+        if addr >= self.len
+            || !addr.is_multiple_of(8)
+            || !u64::read_writable(self.shadow_word(addr))
+        {
             return None;
         }
         // SAFETY: as in `atomic32`, with eight bytes.
@@ -251,7 +268,8 @@ fn allows<W: Word>(shadow: W, wanted: Access) -> bool {
     match wanted {
         Access::None => true,
         Access::Read => W::readable(shadow),
-        Access::ReadWrite => W::writable(shadow),
+        Access::Write => W::writable(shadow),
+        Access::ReadWrite => W::read_writable(shadow),
     }
 }
 

@@ -161,13 +161,13 @@ impl Window {
         let view = self.view();
         let (start, end) = (u64::from(start), u64::from(start) + u64::from(size));
         let mut first = start..end.min(start + 64);
-        first.any(|at| view.access(at) > Access::None) || view.access(end - 1) > Access::None
+        first.any(|at| view.access(at) != Access::None) || view.access(end - 1) != Access::None
     }
 
     /// The accessible run of bytes nearest to `addr` within a span.
     fn accessible_near(&self, span: u32, len: u32, addr: u64) -> Option<(u32, u32)> {
         let view = self.view();
-        let open = |&at: &u64| view.access(at) > Access::None;
+        let open = |&at: &u64| view.access(at) != Access::None;
         let (first, end) = (u64::from(span), u64::from(span) + u64::from(len));
         let from = addr.clamp(first, end - 1);
         let below = (first.max(from.saturating_sub(NEAR))..=from).rev().find(open);
@@ -210,7 +210,16 @@ impl Window {
     }
 
     /// Sets the rights of `range`. Whole aligned chunks share pages.
+    #[inline]
     pub(crate) fn set_access(&self, range: Range<u64>, access: Access) {
+        if range.end - range.start < CHUNK {
+            self.fill_shadow(range.start..range.end, access);
+        } else {
+            self.set_access_by_chunks(range, access);
+        }
+    }
+
+    fn set_access_by_chunks(&self, range: Range<u64>, access: Access) {
         let first = range.start.next_multiple_of(CHUNK).min(range.end);
         let last = (range.end / CHUNK * CHUNK).max(first);
         self.fill_shadow(range.start..first, access);
@@ -230,8 +239,7 @@ impl Window {
         start: u32,
         len: u32,
         period: u32,
-        open: &[Range<u32>],
-        access: Access,
+        open: &[(Range<u32>, Access)],
     ) -> u32 {
         let page = page_size() as u64;
         // The shortest piece of whole periods and whole pages, as often as makes a chunk.
@@ -241,7 +249,7 @@ impl Window {
         if pieces < 2 || !u64::from(start).is_multiple_of(page) {
             return 0;
         }
-        let Ok(file) = pattern_file(piece, period, open, access) else { return 0 };
+        let Ok(file) = pattern_file(piece, period, open) else { return 0 };
         let mut covered = 0;
         for number in 0..pieces {
             let from = u64::from(start) + number * piece;
@@ -256,11 +264,9 @@ impl Window {
 
     fn place_chunk(&self, range: Range<u64>, access: Access) -> std::io::Result<()> {
         let range = pages(&range);
-        match access {
-            Access::None => self.shadow.place_zeros(range),
-            Access::Read | Access::ReadWrite => {
-                self.shadow.place_file(range, chunk_file(access)?, 0, Sharing::Private)
-            }
+        match chunk_file(access)? {
+            None => self.shadow.place_zeros(range),
+            Some(file) => self.shadow.place_file(range, file, 0, Sharing::Private),
         }
     }
 
@@ -323,14 +329,9 @@ fn gcd(a: u64, b: u64) -> u64 {
 }
 
 /// A file of `len` bytes of shadow with a pattern.
-fn pattern_file(
-    len: u64,
-    period: u32,
-    open: &[Range<u32>],
-    access: Access,
-) -> std::io::Result<File> {
+fn pattern_file(len: u64, period: u32, open: &[(Range<u32>, Access)]) -> std::io::Result<File> {
     let mut one = vec![Access::None.shadow(); period as usize];
-    for range in open {
+    for (range, access) in open {
         one[range.start as usize..range.end as usize].fill(access.shadow());
     }
     let mut file = memfd("skep-pattern")?;
@@ -338,17 +339,25 @@ fn pattern_file(
     Ok(file)
 }
 
-/// A file of [`CHUNK`] bytes that all grant `access`.
-fn chunk_file(access: Access) -> std::io::Result<&'static File> {
+/// A file of [`CHUNK`] bytes that all grant `access`; none is needed for bytes that grant
+/// nothing.
+fn chunk_file(access: Access) -> std::io::Result<Option<&'static File>> {
     static READ: OnceLock<Option<File>> = OnceLock::new();
+    static WRITE: OnceLock<Option<File>> = OnceLock::new();
     static READ_WRITE: OnceLock<Option<File>> = OnceLock::new();
-    let cell = if access == Access::Read { &READ } else { &READ_WRITE };
+    let cell = match access {
+        Access::None => return Ok(None),
+        Access::Read => &READ,
+        Access::Write => &WRITE,
+        Access::ReadWrite => &READ_WRITE,
+    };
     let make = || {
         let mut file = memfd("skep-shadow").ok()?;
         file.write_all(&vec![access.shadow(); index(CHUNK)]).ok()?;
         Some(file)
     };
-    cell.get_or_init(make).as_ref().ok_or_else(|| std::io::ErrorKind::OutOfMemory.into())
+    let file = cell.get_or_init(make).as_ref();
+    file.map(Some).ok_or_else(|| std::io::ErrorKind::OutOfMemory.into())
 }
 
 /// An anonymous file.

@@ -39,7 +39,7 @@ macro_rules! try_width {
         let loaded = view.load::<$ty>(addr);
         prop_assert_eq!(loaded.is_some(), $allowed(size_of::<$ty>() as u64, Access::Read));
         let stored = view.store::<$ty>(addr, loaded.unwrap_or(0xa5));
-        prop_assert_eq!(stored, $allowed(size_of::<$ty>() as u64, Access::ReadWrite));
+        prop_assert_eq!(stored, $allowed(size_of::<$ty>() as u64, Access::Write));
     }};
 }
 
@@ -51,10 +51,9 @@ proptest! {
         ptr in address(0x10040),
         disp in any::<i16>(),
         len in 1u64..64,
-        writable in any::<bool>(),
+        access in prop::sample::select(&[Access::Read, Access::Write, Access::ReadWrite][..]),
     ) {
         let window = window();
-        let access = if writable { Access::ReadWrite } else { Access::Read };
         let span = span(&window, len, access);
         let view = window.view();
         let addr = ptr.wrapping_add(i64::from(disp) as u64);
@@ -78,16 +77,19 @@ proptest! {
         ptr in address(0x10040),
         size in prop_oneof![0u64..100, any::<u64>()],
         len in 1u64..64,
+        access in prop::sample::select(&[Access::Read, Access::Write, Access::ReadWrite][..]),
     ) {
         let window = window();
-        let span = span(&window, len, Access::Read);
+        let span = span(&window, len, access);
         let view = window.view();
         let start = span.ptr().addr();
         let inside = ptr >= start && ptr.checked_add(size).is_some_and(|e| e <= start + len);
-        prop_assert_eq!(view.check(ptr, size, Access::Read).is_ok(), size == 0 || inside);
-        prop_assert_eq!(view.check(ptr, size, Access::ReadWrite).is_ok(), size == 0);
-        if let Err(denied) = view.check(ptr, size, Access::Read) {
-            prop_assert!(denied.first >= ptr && denied.first - ptr <= size);
+        for wanted in [Access::Read, Access::Write, Access::ReadWrite] {
+            let allowed = size == 0 || inside && access.allows(wanted);
+            prop_assert_eq!(view.check(ptr, size, wanted).is_ok(), allowed);
+            if let Err(denied) = view.check(ptr, size, wanted) {
+                prop_assert!(denied.first >= ptr && denied.first - ptr <= size);
+            }
         }
     }
 
@@ -207,20 +209,22 @@ fn tempfile() -> std::fs::File {
     file
 }
 
-/// A period, what of it is open, and the length of the span.
-type Pattern = (u32, &'static [(u32, u32)], u64);
+/// A period, what of it is open and how, and the length of the span.
+type Pattern = (u32, &'static [(u32, u32, Access)], u64);
 
 #[test]
 fn a_pattern_of_rights_is_the_same_whether_its_pages_are_shared_or_not() {
     let window = window();
+    const BOTH: Access = Access::ReadWrite;
     // Short, long, and long with a period that no page size divides.
     let cases: [Pattern; 3] = [
-        (24, &[(0, 16)], 24 * 100),
-        (16, &[(0, 8)], 16 << 18),
-        (40, &[(4, 20), (24, 31)], 40 * 130_001 - 9),
+        (24, &[(0, 16, BOTH)], 24 * 100),
+        (16, &[(0, 8, Access::Write)], 16 << 18),
+        (40, &[(4, 20, BOTH), (24, 31, Access::Read)], 40 * 130_001 - 9),
     ];
     for (period, open, len) in cases {
-        let open: Vec<Range<u32>> = open.iter().map(|&(start, end)| start..end).collect();
+        let open: Vec<(Range<u32>, Access)> =
+            open.iter().map(|&(start, end, access)| (start..end, access)).collect();
         let request = SpanRequest {
             len,
             align: 4096,
@@ -229,15 +233,16 @@ fn a_pattern_of_rights_is_the_same_whether_its_pages_are_shared_or_not() {
             backing: Backing::Anonymous,
         };
         let span = Span::new(&window, request).expect("room");
-        span.set_pattern(period, &open, Access::ReadWrite);
+        span.set_pattern(period, &open);
         let view = window.view();
         let (start, end) = (span.ptr().addr(), span.ptr().addr() + len);
         let mut checked = 0;
         for at in (start..end).filter(|at| (at - start) % 4093 < 200 || end - at < 200) {
             let offset = u32::try_from((at - start) % u64::from(period)).expect("short");
-            let own = open.iter().find(|range| range.contains(&offset));
-            let whole = own.is_some_and(|range| at + u64::from(range.end - offset) <= end);
-            assert_eq!(view.access(at) == Access::ReadWrite, whole, "{period} {}", at - start);
+            let own = open.iter().find(|(range, _)| range.contains(&offset));
+            let whole = own.filter(|(range, _)| at + u64::from(range.end - offset) <= end);
+            let expected = whole.map_or(Access::None, |(_, access)| *access);
+            assert_eq!(view.access(at), expected, "{period} {}", at - start);
             checked += 1;
         }
         assert!(checked > 200);

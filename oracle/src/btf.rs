@@ -43,9 +43,12 @@ pub struct BtfWriter {
 
 const KIND_INT: u32 = 1;
 const KIND_PTR: u32 = 2;
+const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
 const INT_SIGNED: u32 = 1 << 24;
 
 impl BtfWriter {
@@ -64,6 +67,23 @@ impl BtfWriter {
     /// A pointer.
     pub fn ptr(&mut self, to: u32) -> u32 {
         self.put(&[0, KIND_PTR << 24, to])
+    }
+
+    /// `len` elements of a type, counted by the integer type `index`.
+    pub fn array(&mut self, element: u32, index: u32, len: u32) -> u32 {
+        self.put(&[0, KIND_ARRAY << 24, 0, element, index, len])
+    }
+
+    /// A type with a tag, as pointers' targets have one.
+    pub fn type_tag(&mut self, tag: &str, target: u32) -> u32 {
+        let name = self.string(tag);
+        self.put(&[name, KIND_TYPE_TAG << 24, target])
+    }
+
+    /// A tag on a member of a structure, by the member's index.
+    pub fn decl_tag(&mut self, tag: &str, target: u32, member: u32) -> u32 {
+        let name = self.string(tag);
+        self.put(&[name, KIND_DECL_TAG << 24, target, member])
     }
 
     /// A structure of `(name, type, offset in bytes)`.

@@ -14,6 +14,7 @@
 //! for the call, and each buffer ends at an inaccessible page. A length that is
 //! wrong is `EFAULT`, never a stray write.
 
+pub mod accesses;
 pub mod asm;
 mod batch;
 pub mod btf;
@@ -25,6 +26,7 @@ mod prog;
 pub mod recorded;
 mod ring;
 pub mod script;
+pub mod special;
 mod sys;
 mod test_run;
 
@@ -45,13 +47,21 @@ pub mod map_type {
     pub const PROG_ARRAY: u32 = 3;
     pub const PERCPU_HASH: u32 = 5;
     pub const PERCPU_ARRAY: u32 = 6;
+    pub const CGROUP_ARRAY: u32 = 8;
     pub const LRU_HASH: u32 = 9;
     pub const LRU_PERCPU_HASH: u32 = 10;
     pub const LPM_TRIE: u32 = 11;
     pub const ARRAY_OF_MAPS: u32 = 12;
     pub const HASH_OF_MAPS: u32 = 13;
+    pub const DEVMAP: u32 = 14;
+    pub const SOCKMAP: u32 = 15;
+    pub const CPUMAP: u32 = 16;
+    pub const XSKMAP: u32 = 17;
+    pub const SOCKHASH: u32 = 18;
+    pub const REUSEPORT_SOCKARRAY: u32 = 20;
     pub const QUEUE: u32 = 22;
     pub const STACK: u32 = 23;
+    pub const DEVMAP_HASH: u32 = 25;
     pub const RINGBUF: u32 = 27;
     pub const BLOOM_FILTER: u32 = 30;
 }

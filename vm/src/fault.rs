@@ -138,7 +138,7 @@ pub struct MemoryFault {
     pub addr: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// Whether it would have written.
+    /// What it would have done: loaded, stored, or both for an atomic operation.
     pub wanted: Access,
     /// Why it was denied.
     pub why: Why,
@@ -154,6 +154,9 @@ impl MemoryFault {
             (Why::Misaligned, _) => Some("align the variable to its size"),
             _ if self.addr < NULL_PAGES => Some("compare the pointer with NULL before it is used"),
             (Why::Byte(Access::Read), _) => Some("write to memory that is the program's own"),
+            (Why::Byte(Access::Write), _) => {
+                Some("keep what is to be read again in memory that may be read")
+            }
             (_, Some(Relation::Past(_) | Relation::Before(_))) => {
                 Some("check the bounds before the access")
             }
@@ -171,8 +174,8 @@ impl fmt::Display for MemoryFault {
         let Self { addr, size, wanted, why, atomic, place } = self;
         let what = match (atomic, wanted) {
             (true, _) => "atomic operation",
-            (false, Access::ReadWrite) => "store",
-            (false, _) => "load",
+            (false, Access::Read) => "load",
+            (false, _) => "store",
         };
         write!(f, "{size}-byte {what} ")?;
         match (why, place) {
@@ -181,6 +184,10 @@ impl fmt::Display for MemoryFault {
             }
             _ if *addr < NULL_PAGES => write!(f, "through a null pointer ({addr:#x})"),
             (Why::Byte(Access::Read), Some(place)) => write!(f, "to read-only memory, {place}"),
+            (Why::Byte(Access::Write), Some(place)) => {
+                let preposition = if *atomic { "to" } else { "from" };
+                write!(f, "{preposition} write-only memory, {place}")
+            }
             (Why::Byte(_), Some(place)) if matches!(place.relation, Relation::Inside(_)) => {
                 write!(f, "{place}, which programs may not access")
             }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use skep_maps::Cgroup;
+
 /// What programs learn of the world outside. Everything that is not a function of the
 /// object, its input and its maps comes from here.
 pub trait Host: Send + Sync + fmt::Debug {
@@ -14,6 +16,11 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// The task that the program runs in.
     fn task(&self) -> Task;
+
+    /// The cgroup that the task is in; the root unless a host says otherwise.
+    fn cgroup(&self) -> Cgroup {
+        Cgroup::root()
+    }
 }
 
 /// The clocks that helpers read.
@@ -60,13 +67,14 @@ impl Task {
 ///
 /// The clock starts at a fixed instant and advances by a step at each reading; random
 /// numbers come from a seeded generator; the task is `skep`, pid and tgid 1000, uid and
-/// gid 1000.
+/// gid 1000, in the root cgroup.
 #[derive(Debug)]
 pub struct FixedHost {
     now: AtomicU64,
     step: u64,
     random: AtomicU64,
     task: Task,
+    cgroup: Cgroup,
 }
 
 /// The fixed clock's first reading: ten minutes after boot.
@@ -91,6 +99,7 @@ impl FixedHost {
             step: 1000,
             random: AtomicU64::new(0),
             task: Task { pid: 1000, tgid: 1000, uid: 1000, gid: 1000, comm: Task::comm_of("skep") },
+            cgroup: Cgroup::root(),
         }
     }
 
@@ -110,6 +119,12 @@ impl FixedHost {
     #[must_use]
     pub fn with_task(self, task: Task) -> Self {
         Self { task, ..self }
+    }
+
+    /// Runs programs in this cgroup; in the root by default.
+    #[must_use]
+    pub fn with_cgroup(self, cgroup: Cgroup) -> Self {
+        Self { cgroup, ..self }
     }
 
     /// Sets the monotonic clock: its next reading is `nanoseconds`.
@@ -139,5 +154,9 @@ impl Host for FixedHost {
 
     fn task(&self) -> Task {
         self.task.clone()
+    }
+
+    fn cgroup(&self) -> Cgroup {
+        self.cgroup.clone()
     }
 }

@@ -18,6 +18,7 @@ pub mod isa;
 mod machine;
 pub mod prog;
 mod program;
+mod redirect;
 mod run;
 mod runner;
 
@@ -27,4 +28,5 @@ pub use host::{Clock, FixedHost, Host, Task};
 pub use interp::is_poison;
 pub use machine::Machine;
 pub use program::{Program, ProgramError, ProgramErrorKind, ProgramSpec, SourceLine};
+pub use redirect::Redirect;
 pub use runner::{Limits, Outcome, RunError, Runner};

@@ -1,16 +1,19 @@
 //! The state of one run: frames, counts, what it holds, what it has put out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_maps::{Record, RingBuf, World};
-use skep_memory::{Denied, GuestPtr, View, Window};
+use skep_maps::{Record, Resource, RingBuf, World};
+use skep_memory::{Denied, GuestPtr, GuestSlice, View, Window};
 
-use crate::context::{ContextMemory, Packet};
+use crate::context::{ContextMemory, Packet, PacketKind};
 use crate::fault::{Fault, FaultKind};
 use crate::host::Host;
 use crate::interp::{Regs, poison_scratch};
 use crate::machine::Machine;
+use crate::prog::xdp;
 use crate::program::{Function, Program, StackUse};
+use crate::redirect::{Pending, Redirect};
 use crate::runner::{MapCache, ProgramCache, Stack};
 
 /// Functions may be nested so deep in one program body (`MAX_CALL_FRAMES`).
@@ -102,6 +105,11 @@ pub(crate) struct Run<'r> {
     tail_calls: u32,
     may_goto: u32,
     pub(crate) held: Vec<Held<'r>>,
+    /// Where the packet is to go, if the verdict says so.
+    pub(crate) redirect: Option<Pending<'r>>,
+    /// Sockets that the program has found, by the offset of their memory: it stays for the
+    /// run, whoever closes them (as the kernel's RCU promises).
+    found: BTreeMap<u32, Arc<dyn Resource>>,
 }
 
 impl<'r> Run<'r> {
@@ -118,6 +126,8 @@ impl<'r> Run<'r> {
             tail_calls: 0,
             may_goto: 0,
             held: Vec::new(),
+            redirect: None,
+            found: BTreeMap::new(),
         }
     }
 
@@ -131,6 +141,8 @@ impl<'r> Run<'r> {
         self.depth = 1;
         self.tail_calls = 0;
         self.may_goto = 0;
+        self.redirect = None;
+        self.found.clear();
     }
 
     pub(crate) fn world(&self) -> &'r World {
@@ -143,6 +155,34 @@ impl<'r> Run<'r> {
 
     pub(crate) fn ctx(&self) -> u64 {
         self.setting.ctx.addr()
+    }
+
+    /// Where the packet of a program that ended with `r0` is redirected to.
+    pub(crate) fn redirected(&self, program: &Program, r0: u64) -> Option<Box<Redirect>> {
+        let pending = self.redirect.as_ref()?;
+        let verdict = program.prog_type()?.redirects()?;
+        let returned = u32::try_from(r0 & u64::from(u32::MAX)).ok();
+        (returned == Some(verdict)).then(|| Box::new(pending.settle(self.ingress())))
+    }
+
+    /// The device that an XDP program's packet came from.
+    fn ingress(&self) -> Option<u32> {
+        let packet = (*self.setting.packet).filter(|packet| packet.kind == PacketKind::Xdp)?;
+        let ctx = GuestSlice::new(self.view, packet.ctx, xdp::SIZE)?;
+        Some(ctx.get(xdp::INGRESS_IFINDEX))
+    }
+
+    /// Keeps what programs see at `memory` for the rest of the run; `false` when it has
+    /// gone.
+    pub(crate) fn keep(&mut self, memory: GuestPtr) -> bool {
+        if self.found.contains_key(&memory.offset()) {
+            return true;
+        }
+        let Some(resource) = self.world().resource_at(memory) else {
+            return false;
+        };
+        self.found.insert(memory.offset(), resource);
+        true
     }
 
     pub(crate) fn base(&self) -> usize {

@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::interp;
 use crate::machine::Machine;
 use crate::program::{FRAME_SIZE, Program, StackUse};
+use crate::redirect::Redirect;
 use crate::run::{Frame, Run, Setting};
 
 /// Frames of one run: eight in each of the 34 program bodies that can nest.
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub insns: u64,
     /// Lines that the program printed.
     pub printk: Vec<String>,
+    /// Where the packet went, when the program redirected it.
+    pub redirect: Option<Box<Redirect>>,
 }
 
 /// A run could not start or did not end well.
@@ -213,11 +216,12 @@ impl Runner {
         // A fault leaves what the run held; an exit has nothing left.
         run.release();
         let insns = run.executed().cast_unsigned();
+        let redirect = result.as_ref().ok().and_then(|r0| run.redirected(program, *r0));
         drop(run);
         let printk =
             if self.printk.is_empty() { Vec::new() } else { std::mem::take(&mut self.printk) };
         match result {
-            Ok(r0) => Ok(Outcome { r0, insns, printk }),
+            Ok(r0) => Ok(Outcome { r0, insns, printk, redirect }),
             Err(fault) => Err(RunError::Fault(fault, printk)),
         }
     }

@@ -15,6 +15,7 @@ use crate::args::{Global, HostKind, RunArgs};
 use crate::failure::Failure;
 use crate::input::{Packet, Packets, assignment, bytes, element, read};
 use crate::print::Printer;
+use crate::redirect;
 
 /// Runs whose output packets are printed without being asked for.
 const FEW_RUNS: u64 = 16;
@@ -326,6 +327,9 @@ impl<'a> Report<'a> {
         let number = if self.repeat { format!("{n}: ") } else { String::new() };
         let action = output.action().map(|action| format!("{action}  ")).unwrap_or_default();
         self.out.line(&format!("{number}{action}r0={}  insns={}", output.retval, output.insns))?;
+        if let Some(redirect) = &output.redirect {
+            self.out.line(&format!("  {}", redirect::text(redirect)))?;
+        }
         self.trace(&output.printk, events)
     }
 
@@ -380,7 +384,7 @@ impl<'a> Report<'a> {
         }
         run.insert("events".to_owned(), events_json(cpu, events));
         run.insert("printk".to_owned(), output.printk.clone().into());
-        run.insert("redirect".to_owned(), Value::Null);
+        run.insert("redirect".to_owned(), redirect::json(output.redirect.as_ref()));
         Value::Object(run)
     }
 

@@ -5,11 +5,13 @@
 //! makes a script short on which they differ.
 
 mod compare;
+mod kinds;
 mod model;
 mod random;
 mod skep;
 
 pub use compare::{Difference, Engine, difference, script, shrink};
+pub use kinds::{KINDS, Kind};
 pub use model::Model;
-pub use random::{KINDS, Kind, generate};
+pub use random::generate;
 pub use skep::Skep;

@@ -215,7 +215,7 @@ impl Backend for Skep {
     }
 
     fn program(&mut self, call: &ProgramCall<'_>) -> Outcome<Reply> {
-        let desk = Desk::new(call);
+        let desk = Desk::new(call.op, call.shape, call.value.len());
         let name = (call.op.name, call.map.to_owned(), desk);
         if !self.agents.contains_key(&name) {
             let agent = self.agent(call, desk)?;

@@ -13,8 +13,10 @@ const MAX_FIELDS: usize = 11;
 fn by_tag(name: &str) -> Option<SpecialKind> {
     Some(match name {
         "bpf_spin_lock" => SpecialKind::SpinLock,
+        "bpf_res_spin_lock" => SpecialKind::ResSpinLock,
         "bpf_timer" => SpecialKind::Timer,
         "bpf_wq" => SpecialKind::Workqueue,
+        "bpf_task_work" => SpecialKind::TaskWork,
         "bpf_list_head" => SpecialKind::ListHead,
         "bpf_rb_root" => SpecialKind::RbRoot,
         "bpf_refcount" => SpecialKind::Refcount,
@@ -86,22 +88,24 @@ impl<'a> Search<'a> {
     fn own(&self, id: TypeId) -> Option<SpecialKind> {
         match self.btf.ty(self.btf.resolve(id)) {
             Type::Struct(composite) => by_tag(self.btf.str(composite.name)),
-            Type::Ptr(target) => self.is_kptr(*target).then_some(SpecialKind::Kptr),
+            Type::Ptr(target) => self.pointer(*target),
             _ => None,
         }
     }
 
-    /// The tag stands between the pointer and its target.
-    fn is_kptr(&self, mut id: TypeId) -> bool {
+    /// What a pointer is: the tag stands between it and its target.
+    fn pointer(&self, mut id: TypeId) -> Option<SpecialKind> {
         while let Some(target) = self.btf.ty(id).alias_of() {
-            if let Type::TypeTag { name, .. } = self.btf.ty(id)
-                && matches!(self.btf.str(*name), "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr")
-            {
-                return true;
+            if let Type::TypeTag { name, .. } = self.btf.ty(id) {
+                match self.btf.str(*name) {
+                    "kptr" | "kptr_untrusted" | "percpu_kptr" => return Some(SpecialKind::Kptr),
+                    "uptr" => return Some(SpecialKind::Uptr),
+                    _ => {}
+                }
             }
             id = target;
         }
-        false
+        None
     }
 }
 

@@ -19,6 +19,9 @@ mod list;
 mod lru;
 #[path = "../../src/index/pool.rs"]
 mod pool;
+#[path = "../../src/positions.rs"]
+#[allow(dead_code, reason = "the checks do not need all of it")]
+mod positions;
 mod segment;
 mod sync;
 mod trie;

@@ -5,27 +5,20 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::{Batches, Keys, Refusal, Rules, check_array, check_flags, index_of, next_index};
+use crate::fields;
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_INNER_MAP, BPF_F_LOCK, BPF_F_MMAPABLE, BPF_F_NUMA_NODE,
     BPF_NOEXIST,
 };
 use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
+use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
     keys: Keys::Index,
     ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Keys,
-    special: &[
-        SpecialKind::SpinLock,
-        SpecialKind::Timer,
-        SpecialKind::Workqueue,
-        SpecialKind::Kptr,
-        SpecialKind::ListHead,
-        SpecialKind::RbRoot,
-        SpecialKind::Refcount,
-    ],
+    special: fields::SHARED,
     ..Rules::new(check, make)
 };
 

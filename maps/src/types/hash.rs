@@ -9,6 +9,7 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::{Batches, Holds, MapType, Refusal, Rules, check_flags, rule};
+use crate::fields;
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
     BPF_NOEXIST,
@@ -16,7 +17,7 @@ use crate::flags::{
 use crate::index::{Found, Index, Key, Table};
 use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
+use crate::{Core, Errno, Map, MapDef, World};
 
 /// The largest key and value together, less what the kernel's element needs
 /// (`KMALLOC_MAX_SIZE - sizeof(struct htab_elem)`).
@@ -29,15 +30,7 @@ const MOST_BUCKETS: u32 = 1 << 27;
 pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
-    special: &[
-        SpecialKind::SpinLock,
-        SpecialKind::Timer,
-        SpecialKind::Workqueue,
-        SpecialKind::Kptr,
-        SpecialKind::ListHead,
-        SpecialKind::RbRoot,
-        SpecialKind::Refcount,
-    ],
+    special: fields::SHARED,
     ..Rules::new(check, make)
 };
 

@@ -11,6 +11,7 @@ use skep_memory::GuestPtr;
 
 use super::hash::{check_hash_sizes, check_presence, memory_usage, visit};
 use super::{Batches, Refusal, Rules, check_flags, rule};
+use crate::fields;
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE,
     BPF_F_ZERO_SEED,
@@ -18,19 +19,12 @@ use crate::flags::{
 use crate::index::{Key, LruTable, Sharing};
 use crate::map::{Cursor, ProgramOp as Op, Source, USER_CPU};
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
+use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
-    special: &[
-        SpecialKind::Timer,
-        SpecialKind::Workqueue,
-        SpecialKind::Kptr,
-        SpecialKind::ListHead,
-        SpecialKind::RbRoot,
-        SpecialKind::Refcount,
-    ],
+    special: fields::UNLOCKED,
     ..Rules::new(check, make)
 };
 

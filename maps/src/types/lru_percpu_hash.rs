@@ -11,18 +11,19 @@ use skep_memory::GuestPtr;
 use super::hash::{check_presence, memory_usage, visit};
 use super::lru_hash::{check_lru, sharing};
 use super::{Batches, Holds, Refusal, Rules, rule};
+use crate::fields;
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
 use crate::index::{Key, LruTable};
 use crate::map::{Cursor, ProgramOp as Op, Source, USER_CPU};
 use crate::percpu::{self, Writes};
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
+use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
     holds: Holds::PercpuValues,
     ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
-    special: &[SpecialKind::Kptr, SpecialKind::Refcount],
+    special: fields::PERCPU,
     ..Rules::new(check, make)
 };
 

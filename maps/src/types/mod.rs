@@ -3,6 +3,10 @@
 mod array;
 mod array_of_maps;
 mod bloom_filter;
+mod cgroup_array;
+mod cpumap;
+mod devmap;
+mod devmap_hash;
 mod hash;
 mod hash_of_maps;
 mod lpm_trie;
@@ -15,10 +19,12 @@ mod queue;
 mod queue_stack;
 mod ringbuf;
 mod stack;
+mod xskmap;
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::fields;
 use crate::flags::{
     BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG,
 };
@@ -26,6 +32,7 @@ use crate::home::Home;
 use crate::map::ProgramOp;
 use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 
+pub use cgroup_array::CgroupArray;
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
 
@@ -60,6 +67,8 @@ pub(crate) struct Rules {
     pub(crate) inner: bool,
     /// Whether `map_extra` means something.
     extra: bool,
+    /// Flags that the kernel adds when it makes a map.
+    adds: u32,
 }
 
 impl Rules {
@@ -75,6 +84,7 @@ impl Rules {
             special: &[],
             inner: true,
             extra: false,
+            adds: 0,
         }
     }
 }
@@ -163,16 +173,16 @@ map_types! {
     5  PercpuHash          "percpu_hash"           percpu_hash;
     6  PercpuArray         "percpu_array"          percpu_array;
     7  StackTrace          "stack_trace";
-    8  CgroupArray         "cgroup_array";
+    8  CgroupArray         "cgroup_array"          cgroup_array;
     9  LruHash             "lru_hash"              lru_hash;
     10 LruPercpuHash       "lru_percpu_hash"       lru_percpu_hash;
     11 LpmTrie             "lpm_trie"              lpm_trie;
     12 ArrayOfMaps         "array_of_maps"         array_of_maps;
     13 HashOfMaps          "hash_of_maps"          hash_of_maps;
-    14 Devmap              "devmap";
+    14 Devmap              "devmap"                devmap;
     15 Sockmap             "sockmap";
-    16 Cpumap              "cpumap";
-    17 Xskmap              "xskmap";
+    16 Cpumap              "cpumap"                cpumap;
+    17 Xskmap              "xskmap"                xskmap;
     18 Sockhash            "sockhash";
     19 CgroupStorage       "cgroup_storage";
     20 ReuseportSockarray  "reuseport_sockarray";
@@ -180,7 +190,7 @@ map_types! {
     22 Queue               "queue"                 queue;
     23 Stack               "stack"                 stack;
     24 SkStorage           "sk_storage";
-    25 DevmapHash          "devmap_hash";
+    25 DevmapHash          "devmap_hash"           devmap_hash;
     26 StructOps           "struct_ops";
     27 Ringbuf             "ringbuf"               ringbuf;
     28 InodeStorage        "inode_storage";
@@ -290,13 +300,23 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     check_common(def, rules).map_err(refused)?;
     (rules.check)(world, def).map_err(refused)?;
-    check_supported(def)?;
+    let def = settled(def);
+    fields::check(&def, rules.special).map_err(refused)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
-    let core = Core::new(world, map_type, rules, def.clone(), Home::private()).map_err(failed)?;
+    let core = Core::new(world, map_type, rules, def, Home::private()).map_err(failed)?;
     let map = (rules.make)(world, core).map_err(failed)?;
     world.register(&map);
     Ok(map)
+}
+
+/// A definition as the kernel has it once the map is made.
+fn settled(def: &MapDef) -> MapDef {
+    let mut def = def.clone();
+    def.flags |= MapType::from_id(def.map_type).and_then(MapType::rules).map_or(0, |r| r.adds);
+    fields::settle(&mut def);
+    def.inner = def.inner.map(|inner| Box::new(settled(&inner)));
+    def
 }
 
 /// Rules for all types (kernel `map_create`).
@@ -315,36 +335,7 @@ fn check_common(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     rule(!numa || def.numa_node == 0, Errno::EINVAL, || {
         format!("NUMA node {} is not online; there is node 0 only", def.numa_node)
     })?;
-    for field in &def.special {
-        let inside = field.offset.checked_add(field.size).is_some_and(|e| e <= def.value_size);
-        rule(inside, Errno::EINVAL, || {
-            format!("a {:?} field reaches beyond the value", field.kind)
-        })?;
-        check_special(def, rules, field.kind)?;
-    }
     Ok(())
-}
-
-/// Which types may hold which fields of the kernel (kernel `map_check_btf`).
-fn check_special(def: &MapDef, rules: &Rules, kind: SpecialKind) -> Result<(), Refusal> {
-    let access = def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0;
-    rule(access, Errno::EACCES, || {
-        format!("a {kind:?} needs programs that may both read and write")
-    })?;
-    let fits = rules.special.contains(&kind);
-    rule(fits, Errno::EOPNOTSUPP, || format!("this type cannot hold a {kind:?}"))
-}
-
-/// What skep does not have yet, though the kernel would make the map.
-fn check_supported(def: &MapDef) -> Result<(), CreateError> {
-    let unsupported = |what: String| Err(CreateError::Unsupported { map: def.name.clone(), what });
-    if def.flags & BPF_F_WRONLY_PROG != 0 {
-        return unsupported("BPF_F_WRONLY_PROG".to_owned());
-    }
-    match def.special.iter().find(|field| field.kind != SpecialKind::SpinLock) {
-        Some(field) => unsupported(format!("{:?} field in its values", field.kind)),
-        None => Ok(()),
-    }
 }
 
 /// Flags outside `known` are refused.

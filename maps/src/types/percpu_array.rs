@@ -8,18 +8,19 @@ use super::array::{ARRAY_BYTES, check_update};
 use super::{
     Batches, Holds, Keys, Refusal, Rules, check_array, check_flags, index_of, next_index, rule,
 };
+use crate::fields;
 use crate::flags::{BPF_EXIST, BPF_F_ACCESS_MASK};
 use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::percpu;
 use crate::values::{Growth, Values};
-use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
+use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
     keys: Keys::Index,
     holds: Holds::PercpuValues,
     ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Keys,
-    special: &[SpecialKind::Kptr, SpecialKind::Refcount],
+    special: fields::PERCPU,
     ..Rules::new(check, make)
 };
 

@@ -8,18 +8,19 @@ use skep_memory::GuestPtr;
 
 use super::hash::{check_hash, check_presence, growth, memory_usage, visit};
 use super::{Batches, Holds, Refusal, Rules, rule};
+use crate::fields;
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
 use crate::index::{Key, Table};
 use crate::map::{Cursor, ProgramOp as Op, Source};
 use crate::percpu::{self, Writes};
 use crate::values::Values;
-use crate::{Core, Errno, Map, MapDef, SpecialKind, World};
+use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
     holds: Holds::PercpuValues,
     ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
-    special: &[SpecialKind::Kptr, SpecialKind::Refcount],
+    special: fields::PERCPU,
     ..Rules::new(check, make)
 };
 

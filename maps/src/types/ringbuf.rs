@@ -7,34 +7,37 @@
 //! from reservation to commit, DISCARD for records that the consumer skips. Positions
 //! live in host memory; a header is believed only within them.
 //!
-//! Programs can access a record's data from reservation to commit, and nothing else.
+//! Programs can access a record's data from reservation to commit, and nothing else, but
+//! for very large rings.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::event::{EventfdFlags, eventfd};
-use skep_memory::{Access, Backing, GuestPtr, GuestSlice, Label, Span, SpanRequest};
+use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
 use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
-use crate::word_lock::WordGuard;
+use crate::positions::{BUSY, DISCARD, Headers, Next, Positions, size_of, span_of};
+use crate::segment::{Cells64, build};
+use crate::sync::{AtomicU32, Ordering};
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
-/// Size of a record's header in bytes (`BPF_RINGBUF_HDR_SZ`).
-const HEADER: u32 = 8;
-/// The record is reserved and not committed (`BPF_RINGBUF_BUSY_BIT`).
-const BUSY: u32 = 1 << 31;
-/// The record is to be skipped (`BPF_RINGBUF_DISCARD_BIT`).
-const DISCARD: u32 = 1 << 30;
+/// Size of a record's header in bytes.
+const HEADER_BYTES: u32 = 8;
 /// The largest size that may be asked for (`RINGBUF_MAX_RECORD_SZ`).
 const MOST: u64 = (u32::MAX / 4) as u64;
 /// The page size that the size rule speaks of.
 const PAGE: u32 = 4096;
+
+/// In rings up to this many bytes each record is accessible from its reservation to its
+/// commit. The rights of a larger one would take as much room in the caches as its data:
+/// all of it is accessible, as larger maps are.
+const PRECISE: u32 = 16 << 20;
 
 /// Pages before the data: the structure, the consumer's and the producer's position.
 const DATA_PAGE: u32 = 3;
@@ -53,30 +56,26 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
+    let size = core.def().max_entries;
     let what = format!("record of ring buffer `{}`", core.def().name);
+    let (positions, dropped) = build(core.home(), &core.def().name, |parts| {
+        (Positions::new(parts, u64::from(size)), parts.cells64(1))
+    })?;
+    let precise = size <= PRECISE;
     let data = Span::new(
         world.window(),
         SpanRequest {
-            len: u64::from(core.def().max_entries),
-            align: PAGE,
-            access: Access::None,
+            len: u64::from(size),
+            // Rights of many bytes that are all the same are shared by so large pieces.
+            align: if precise { PAGE } else { 2 << 20 },
+            access: if precise { Access::None } else { Access::ReadWrite },
             label: Label::one(what),
-            backing: Backing::Mirrored,
+            backing: core.home().mirrored_backing(u64::from(size))?,
         },
     )
     .map_err(|_| Errno::ENOMEM)?;
-    Ok(Arc::new(RingBuf {
-        size: core.def().max_entries,
-        core,
-        data,
-        producing: AtomicU32::new(0),
-        producer: AtomicU64::new(0),
-        consumer: AtomicU64::new(0),
-        pending: AtomicU64::new(0),
-        dropped: AtomicU64::new(0),
-        consuming: Mutex::new(()),
-        event: OnceLock::new(),
-    }))
+    let (consuming, event) = (Mutex::new(()), OnceLock::new());
+    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, consuming, event }))
 }
 
 /// A ring buffer.
@@ -84,14 +83,12 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
 pub struct RingBuf {
     core: Core,
     data: Span,
+    /// Whether programs can access just the records that are reserved.
+    precise: bool,
     size: u32,
-    /// Lock of the producers.
-    producing: AtomicU32,
-    producer: AtomicU64,
-    consumer: AtomicU64,
-    /// The oldest record that may still be busy, as far as producers have looked.
-    pending: AtomicU64,
-    dropped: AtomicU64,
+    positions: Positions,
+    /// How many reservations failed.
+    dropped: Cells64,
     /// Held by the one consumer while it walks.
     consuming: Mutex<()>,
     event: OnceLock<OwnedFd>,
@@ -119,68 +116,42 @@ pub struct Consumed {
 impl RingBuf {
     /// Reserves a record of `size` bytes; `None` when it does not fit now or ever
     /// (kernel `__bpf_ringbuf_reserve`). Its memory is not cleared.
+    #[inline]
     pub fn reserve(&self, size: u64) -> Option<Record> {
         let record = self.try_reserve(size);
         if record.is_none() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped[0].fetch_add(1, Ordering::Relaxed);
         }
         record
     }
 
+    #[inline]
     fn try_reserve(&self, size: u64) -> Option<Record> {
-        if size > MOST {
-            return None;
-        }
-        let len = (size + u64::from(HEADER)).next_multiple_of(8);
-        if len > u64::from(self.size) {
-            return None;
-        }
-        let mask = u64::from(self.size - 1);
-        let consumer = self.consumer.load(Ordering::Acquire);
-        let _guard = WordGuard::take(&self.producing);
-        let producer = self.producer.load(Ordering::Relaxed);
-        let pending = self.skip_committed(producer);
-        let end = producer + len;
-        if end - consumer > mask || end - pending > mask {
-            return None;
-        }
-        let size = u32::try_from(size).expect("checked against MOST");
-        let record = Record { ptr: self.data_at(producer), size, pos: producer };
-        self.header(producer).store(size | BUSY, Ordering::Relaxed);
-        // The distance to the start of the kernel's structure in pages, which finds the
-        // ring of a record there; it means nothing to consumers.
-        let distance = DATA_PAGE + self.offset(producer) / PAGE;
-        self.data.part(self.offset(producer) + 4, 4).set(0, distance);
+        let fits = size <= MOST && span_of(size) <= u64::from(self.size);
+        let len = u32::try_from(size).ok().filter(|_| fits)?;
+        let pos = self.positions.reserve(self, size, |pos| {
+            let offset = self.offset(pos);
+            // The distance to the start of the kernel's structure in pages, which finds the
+            // ring of a record there; it means nothing to consumers.
+            let distance = u64::from(DATA_PAGE + offset / PAGE);
+            self.data.part(offset, HEADER_BYTES).set(0, u64::from(len | BUSY) | distance << 32);
+        })?;
+        let record = Record { ptr: self.data_at(pos), size: len, pos };
         self.open(record, Access::ReadWrite);
-        self.producer.store(end, Ordering::Release);
         Some(record)
-    }
-
-    /// Moves `pending` over the committed records.
-    fn skip_committed(&self, producer: u64) -> u64 {
-        let mut pending = self.pending.load(Ordering::Relaxed);
-        while pending < producer {
-            let header = self.header(pending).load(Ordering::Acquire);
-            if header & BUSY != 0 {
-                break;
-            }
-            pending += span_of(header);
-        }
-        self.pending.store(pending, Ordering::Relaxed);
-        pending
     }
 
     /// Commits a record: `flags` are `BPF_RB_NO_WAKEUP` and `BPF_RB_FORCE_WAKEUP`, others
     /// are ignored (kernel `bpf_ringbuf_commit`).
     ///
     /// A record is committed once; the caller sees to it.
+    #[inline]
     pub fn commit(&self, record: Record, discard: bool, flags: u64) {
         self.open(record, Access::None);
-        let discard = if discard { DISCARD } else { 0 };
-        self.header(record.pos).swap(record.size | discard, Ordering::AcqRel);
-        let consumer = self.consumer.load(Ordering::Acquire);
-        let caught_up = consumer == record.pos && flags & BPF_RB_NO_WAKEUP == 0;
-        if flags & BPF_RB_FORCE_WAKEUP != 0 || caught_up {
+        let header = record.size | if discard { DISCARD } else { 0 };
+        let forced = flags & BPF_RB_FORCE_WAKEUP != 0;
+        let asks = !forced && flags & BPF_RB_NO_WAKEUP == 0;
+        if self.positions.commit(self, record.pos, header, asks) || forced {
             self.wake();
         }
     }
@@ -204,8 +175,8 @@ impl RingBuf {
     /// `RING_SIZE` (1), `CONS_POS` (2) or `PROD_POS` (3); 0 for other numbers.
     #[must_use]
     pub fn query(&self, what: u64) -> u64 {
-        let consumer = self.consumer.load(Ordering::Acquire);
-        let producer = self.producer.load(Ordering::Acquire);
+        let consumer = self.positions.consumer();
+        let producer = self.positions.producer();
         match what {
             0 => producer - consumer,
             1 => u64::from(self.size),
@@ -218,7 +189,7 @@ impl RingBuf {
     /// How many reservations failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped[0].load(Ordering::Relaxed)
     }
 
     /// Gives the committed records to `callback`, in order, until it breaks, a record is
@@ -227,30 +198,20 @@ impl RingBuf {
     pub fn consume(&self, mut callback: impl FnMut(GuestSlice<'_>) -> ControlFlow<()>) -> Consumed {
         let _one = lock(&self.consuming);
         let mut consumed = Consumed::default();
-        let mut consumer = self.consumer.load(Ordering::Relaxed);
-        loop {
-            let producer = self.producer.load(Ordering::Acquire);
-            if consumer >= producer {
-                return consumed;
-            }
-            let header = self.header(consumer).load(Ordering::Acquire);
-            let span = span_of(header);
-            if header & BUSY != 0 || span > producer - consumer {
-                return consumed;
-            }
+        while let Next::Record(pos, header) = self.positions.next(self) {
             let mut flow = ControlFlow::Continue(());
             if header & DISCARD == 0 {
-                flow = callback(self.record_data(consumer, header));
+                flow = callback(self.record_data(pos, header));
                 consumed.records += 1;
             } else {
                 consumed.discarded += 1;
             }
-            consumer += span;
-            self.consumer.store(consumer, Ordering::Release);
+            self.positions.free(pos, header);
             if flow.is_break() {
-                return consumed;
+                break;
             }
         }
+        consumed
     }
 
     /// A descriptor that becomes readable when a commit wakes the consumer; reading
@@ -279,31 +240,37 @@ impl RingBuf {
         }
     }
 
+    #[inline]
     fn offset(&self, pos: u64) -> u32 {
         u32::try_from(pos & u64::from(self.size - 1)).expect("masked")
     }
 
-    fn header(&self, pos: u64) -> &AtomicU32 {
-        self.data.slice().cell32(self.offset(pos))
-    }
-
+    #[inline]
     fn data_at(&self, pos: u64) -> GuestPtr {
-        self.data.ptr().add(self.offset(pos) + HEADER)
+        self.data.ptr().add(self.offset(pos) + HEADER_BYTES)
     }
 
+    #[inline]
     fn record_data(&self, pos: u64, header: u32) -> GuestSlice<'_> {
-        self.data.part(self.offset(pos) + HEADER, header & !(BUSY | DISCARD))
+        let size = u32::try_from(size_of(header)).expect("without its flags it has 30 bits");
+        self.data.part(self.offset(pos) + HEADER_BYTES, size)
     }
 
+    #[inline]
     fn open(&self, record: Record, access: Access) {
-        let start = self.offset(record.pos) + HEADER;
+        if !self.precise {
+            return;
+        }
+        let start = self.offset(record.pos) + HEADER_BYTES;
         self.data.set_access(start..start + record.size, access);
     }
 }
 
-/// How many bytes a record takes in the ring, header included.
-fn span_of(header: u32) -> u64 {
-    (u64::from(header & !(BUSY | DISCARD)) + u64::from(HEADER)).next_multiple_of(8)
+impl Headers for RingBuf {
+    #[inline]
+    fn header(&self, pos: u64) -> &AtomicU32 {
+        self.data.slice().cell32(self.offset(pos))
+    }
 }
 
 impl Map for RingBuf {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::program::ProgramOp;
+use super::run::{hex, list};
 use super::{MapDecl, ProgDecl};
 use crate::{Batch, Errno};
 
@@ -216,6 +217,26 @@ pub struct ProgramCall<'a> {
     pub stop: u64,
 }
 
+impl<'a> ProgramCall<'a> {
+    /// A call on CPU 0 whose other arguments are empty and 0.
+    #[must_use]
+    pub fn new(op: &'static ProgramOp, map: &'a str, shape: Shape) -> Self {
+        Self {
+            op,
+            cpu: 0,
+            map,
+            shape,
+            key: &[],
+            inner_key: &[],
+            value: &[],
+            flags: 0,
+            asked_cpu: 0,
+            index: 0,
+            stop: 0,
+        }
+    }
+}
+
 /// The sizes of a map's keys and values, as programs see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Shape {
@@ -245,4 +266,32 @@ pub enum Reply {
     /// r0, how often the callback ran, and the key and the value of each call, the first
     /// [`program::MOST_CALLS`](super::program::MOST_CALLS) of them.
     Calls(i64, u64, Vec<(Vec<u8>, Vec<u8>)>),
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned(value) => f.write_str(&returned(*value)),
+            Self::Null => f.write_str("NULL"),
+            Self::InnerNull => f.write_str("inner NULL"),
+            Self::Value(value) => write!(f, "value={}", hex(value)),
+            Self::Filled(value, filled) => write!(f, "{} value={}", returned(*value), hex(filled)),
+            Self::Calls(value, _, calls) => {
+                let call =
+                    |(key, value): &(Vec<u8>, Vec<u8>)| format!("{}:{}", hex(key), hex(value));
+                let calls: Vec<String> = calls.iter().map(call).collect();
+                write!(f, "{} calls={}", returned(*value), list(&calls))
+            }
+        }
+    }
+}
+
+/// What a helper returned: an errno by name, anything else as a number.
+fn returned(value: i64) -> String {
+    match i32::try_from(-i128::from(value)) {
+        Ok(errno @ 1..=4095) => {
+            Errno(errno).name().map_or_else(|| value.to_string(), str::to_owned)
+        }
+        _ => value.to_string(),
+    }
 }

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::program::{Desk, ProgramOp};
 use super::{
-    Backend, BatchCommand, BatchRequest, Failure, Info, MapDecl, Outcome, ProgDecl, ProgramCall,
-    Reply, types,
+    Agent, Backend, BatchCommand, BatchRequest, Failure, Info, MapDecl, Outcome, ProgDecl,
+    ProgramCall, Reply, types,
 };
 use crate::asm::{Asm, R0};
 use crate::btf::BtfWriter;
 use crate::{
-    Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, Prog, ProgSpec, RingReader, TestRun,
-    map_type,
+    Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, Prog, ProgSpec, RingReader, map_type,
 };
 
 /// Maps and programs of one case in the kernel; gone when dropped.
@@ -20,19 +18,9 @@ pub struct Linux<'k> {
     kernel: &'k Kernel,
     maps: HashMap<String, Map>,
     progs: HashMap<String, Prog>,
-    agents: HashMap<(&'static str, String, Desk), Option<Agent>>,
+    agents: HashMap<(&'static str, String, usize), Outcome<Agent>>,
     rings: HashMap<String, RingReader>,
 }
-
-/// A program that calls one helper on one map.
-#[derive(Debug)]
-struct Agent {
-    prog: Prog,
-    desk: Map,
-}
-
-/// Where functions begin, and the ids of their types.
-type Functions = [(u32, u32); 2];
 
 impl<'k> Linux<'k> {
     /// Without maps and programs.
@@ -59,40 +47,6 @@ impl<'k> Linux<'k> {
         let spin_lock = types.structure("bpf_spin_lock", 4, &[("val", int, 0)]);
         let value = types.structure("value", decl.value_size, &[("lock", spin_lock, lock)]);
         Ok((self.kernel.load_btf(&types.blob())?, key, value))
-    }
-
-    /// Loads the program of a call; `None` when the verifier refuses it.
-    fn agent(&self, call: &ProgramCall<'_>, desk: Desk) -> Outcome<Option<Agent>> {
-        let map = self.map(call.map)?;
-        let spec = MapSpec::new(map_type::ARRAY, 4, desk.size(), 1);
-        let place = self.kernel.create_map(&spec)?;
-        let asm = desk
-            .write(call.op, place.fd(), map.fd())
-            .ok_or_else(|| Failure::Other("values are too long for a program".to_owned()))?;
-        let types = self.callback_types(call.op, &asm)?;
-        let insns = asm.build();
-        let prog_type = types::prog_type(call.op.prog_type)
-            .ok_or_else(|| Failure::Other(format!("no type `{}`", call.op.prog_type)))?;
-        let mut spec = ProgSpec::new(prog_type, &insns);
-        if let Some((btf, functions)) = &types {
-            spec = spec.func_info(btf, functions);
-        }
-        Ok(self.kernel.load_without_log(&spec).ok().map(|prog| Agent { prog, desk: place }))
-    }
-
-    /// The types of the functions of a program with a callback, and where these begin.
-    fn callback_types(&self, op: &ProgramOp, asm: &Asm) -> Outcome<Option<(Btf, Functions)>> {
-        if !op.args.contains(&super::program::Arg::Callback) {
-            return Ok(None);
-        }
-        let mut types = BtfWriter::new();
-        let (int, long, ptr) = (types.int("int", 4), types.int("long", 8), types.ptr(0));
-        let main = types.func("main", int, &[("ctx", ptr)]);
-        let parameters = [("a", ptr), ("b", ptr), ("c", ptr), ("d", ptr)];
-        let body = types.func("body", long, &parameters);
-        let at = u32::try_from(asm.at("body")).expect("a program is short");
-        let btf = self.kernel.load_btf(&types.blob())?;
-        Ok(Some((btf, [(0, main), (at, body)])))
     }
 }
 
@@ -209,17 +163,16 @@ impl Backend for Linux<'_> {
     }
 
     fn program(&mut self, call: &ProgramCall<'_>) -> Outcome<Reply> {
-        let desk = Desk::new(call);
-        let name = (call.op.name, call.map.to_owned(), desk);
+        let name = (call.op.name, call.map.to_owned(), call.value.len());
         if !self.agents.contains_key(&name) {
-            let agent = self.agent(call, desk)?;
+            let map = self.map(call.map)?;
+            let agent = Agent::new(self.kernel, map, call.op, call.shape, call.value.len());
             self.agents.insert(name.clone(), agent);
         }
-        let agent = self.agents.get(&name).and_then(Option::as_ref).ok_or(Failure::Refused)?;
-        agent.desk.update(&[0; 4], &desk.fill(call), 0)?;
-        let run = || agent.prog.test_run(&TestRun::new().data_in(&[0; 64])).ok();
-        self.kernel.on_cpu(call.cpu, run)??;
-        Ok(desk.reply(call, &agent.desk.lookup(&[0; 4], 0)?))
+        match &self.agents[&name] {
+            Ok(agent) => self.kernel.on_cpu(call.cpu, || agent.call(call))?,
+            Err(failure) => Err(failure.clone()),
+        }
     }
 
     fn consume(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {

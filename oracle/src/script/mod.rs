@@ -7,6 +7,7 @@
 //! A new operation of programs is a row in [`program`], a new operation of the system call
 //! an arm in `system` and, unless it is made of others, a method of [`Backend`].
 
+mod agent;
 mod backend;
 mod expand;
 mod linux;
@@ -17,6 +18,7 @@ mod syntax;
 mod system;
 pub mod types;
 
+pub use agent::Agent;
 pub use backend::{
     Backend, BatchCommand, BatchRequest, Failure, Info, Outcome, ProgramCall, Reply, Shape,
 };

@@ -99,6 +99,12 @@ pub fn op(name: &str) -> Option<&'static ProgramOp> {
     OPS.iter().find(|op| op.name == name)
 }
 
+/// The operation that calls the helper with this number.
+#[must_use]
+pub fn calling(helper: i32) -> Option<&'static ProgramOp> {
+    OPS.iter().find(|op| op.helper == helper)
+}
+
 impl ProgramOp {
     /// The names of the arguments that a script may give.
     #[must_use]
@@ -152,19 +158,18 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// The desk of a call: the same for calls on the same map with values of one length.
+    /// A desk for calls of `op` with values of `given` bytes, or less where `op` does not
+    /// say how many there are.
     #[must_use]
-    pub fn new(call: &ProgramCall<'_>) -> Self {
-        let shape = call.shape;
-        let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("scripts have short values");
+    pub fn new(op: &ProgramOp, shape: Shape, given: usize) -> Self {
         let area = |size: u32| size.max(8).next_multiple_of(8);
-        let given = len(call.value);
-        let inner_key = KEY + area(shape.key_size.max(len(call.key)));
+        let given = u32::try_from(given).expect("values are short");
+        let inner_key = KEY + area(shape.key_size);
         let value = inner_key + area(shape.inner.map_or(0, |(key, ..)| key));
         let found = value + area(shape.value_size.max(given));
         let calls = found + area(found_size(shape));
         let most = u32::try_from(MOST_CALLS).expect("few");
-        let noted = if call.op.gives == Gives::Calls { most } else { 0 };
+        let noted = if op.gives == Gives::Calls { most } else { 0 };
         let size = calls + noted * slot(shape);
         Self { shape, given, inner_key, value, found, calls, size }
     }
@@ -187,13 +192,12 @@ impl Desk {
         {
             put(at, &number.to_ne_bytes());
         }
-        put(KEY, call.key);
-        let room = (self.value - self.inner_key) as usize;
-        put(self.inner_key, &call.inner_key[..call.inner_key.len().min(room)]);
+        put(KEY, cut(call.key, self.inner_key - KEY));
+        put(self.inner_key, cut(call.inner_key, self.value - self.inner_key));
         if call.op.args.contains(&Arg::Buffer) {
             put(self.value, &vec![UNTOUCHED; self.shape.value_size as usize]);
         }
-        put(self.value, call.value);
+        put(self.value, cut(call.value, self.found - self.value));
         bytes
     }
 
@@ -288,6 +292,11 @@ impl Desk {
         asm.label("on").exit();
         Some(())
     }
+}
+
+/// What of some bytes there is room for.
+fn cut(bytes: &[u8], room: u32) -> &[u8] {
+    &bytes[..bytes.len().min(room as usize)]
 }
 
 /// Bytes of what a program finds.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::program::Gives;
 use super::syntax::Line;
 use super::{Backend, Call, Case, Failure, MapDecl, ProgramCall, Reply, Shape, Side, Step, system};
-use crate::Errno;
 
 /// The answers of a backend to a case, one for each line.
 ///
@@ -89,10 +88,7 @@ impl Run<'_> {
         let (key, inner_key, value) =
             (key.map_err(other)?, inner_key.map_err(other)?, value.map_err(other)?);
         let reply = self.backend.program(&ProgramCall {
-            op,
             cpu,
-            map: &call.map,
-            shape: self.shape(&decl),
             key: &key,
             inner_key: &inner_key,
             value: &value,
@@ -100,27 +96,19 @@ impl Run<'_> {
             asked_cpu: number("cpu").map_err(other)?,
             index: number("index").map_err(other)?,
             stop: number("stop").map_err(other)?,
+            ..ProgramCall::new(op, &call.map, self.shape(&decl))
         })?;
-        let unsure = op.gives == Gives::Calls && decl.is_hashed();
+        let hashed = op.gives == Gives::Calls && decl.is_hashed();
         Ok(match reply {
-            Reply::Returned(value) => returned(value),
-            Reply::Null => "NULL".to_owned(),
-            Reply::InnerNull => "inner NULL".to_owned(),
-            Reply::Value(value) => format!("value={}", hex(&value)),
-            Reply::Filled(value, filled) => format!("{} value={}", returned(value), hex(&filled)),
             // Which elements come before the stop depends on a seed.
-            Reply::Calls(value, count, _) if unsure && call.args.text("stop").is_some() => {
-                format!("{} calls={count}", returned(value))
+            Reply::Calls(value, count, _) if hashed && call.args.text("stop").is_some() => {
+                format!("{} calls={count}", Reply::Returned(value))
             }
-            Reply::Calls(value, _, calls) => {
-                let call =
-                    |(key, value): &(Vec<u8>, Vec<u8>)| format!("{}:{}", hex(key), hex(value));
-                let mut calls: Vec<String> = calls.iter().map(call).collect();
-                if unsure {
-                    calls.sort();
-                }
-                format!("{} calls={}", returned(value), list(&calls))
+            Reply::Calls(value, count, mut calls) if hashed => {
+                calls.sort();
+                Reply::Calls(value, count, calls).to_string()
             }
+            reply => reply.to_string(),
         })
     }
 }
@@ -140,14 +128,4 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// Words joined by commas; `-` for none.
 pub(super) fn list(words: &[String]) -> String {
     if words.is_empty() { "-".to_owned() } else { words.join(",") }
-}
-
-/// What a helper returned: an errno by name, anything else as a number.
-fn returned(value: i64) -> String {
-    match i32::try_from(-i128::from(value)) {
-        Ok(errno @ 1..=4095) => {
-            Errno(errno).name().map_or_else(|| value.to_string(), str::to_owned)
-        }
-        _ => value.to_string(),
-    }
 }

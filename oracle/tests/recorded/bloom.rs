@@ -1,9 +1,10 @@
 //! BLOOM_FILTER: its operations, and which values it takes for which.
 
 use skep_oracle::recorded::numbered;
+use skep_oracle::script::Reply;
 use skep_oracle::{Kernel, Map, MapSpec, map_type};
 
-use crate::agent::{Agent, Answer, PEEK, POP, PUSH};
+use crate::agent::{Agent, PEEK, POP, PUSH};
 use crate::create::{Attributes, creation};
 use crate::keyless::{WITHOUT_KEYS, access, filled, limits, made};
 use crate::ops::ABOUT;
@@ -66,14 +67,14 @@ fn members(kernel: &Kernel, record: &mut Record) {
             for n in 0..put {
                 let value = numbered(n, size as usize);
                 match by {
-                    "P" => assert_eq!(push.call(&[], &value, 0), Answer::Returned(0)),
+                    "P" => assert_eq!(push.call(&[], &value, 0), Reply::Returned(0)),
                     _ => map.update(&[], &value, 0).unwrap(),
                 }
             }
             let found = |n| {
                 let value = numbered(n, size as usize);
                 match by {
-                    "P" => matches!(peek.call(&[], &value, 0), Answer::Filled(0, _)),
+                    "P" => matches!(peek.call(&[], &value, 0), Reply::Filled(0, _)),
                     _ => map.lookup_with(&[], &value, 0).is_ok(),
                 }
             };

@@ -122,6 +122,44 @@ fn of_maps(file: &str, name: &str, map_type: u32) {
     });
 }
 
+/// Whether a type can be a template, and what must then be equal; sizes are those of the
+/// type's plain map.
+pub(crate) fn as_inner(kernel: &Kernel, record: &mut Record, name: &str, plain: &MapSpec<'_>) {
+    record.note("templates");
+    let MapSpec { map_type, key_size, value_size, max_entries, .. } = *plain;
+    let template = kernel.create_map(plain).unwrap();
+    let outer = MapSpec::new(map_type::ARRAY_OF_MAPS, 4, 4, 1).inner(&template);
+    let outer = match kernel.create_map(&outer) {
+        Ok(outer) => outer,
+        Err(errno) => {
+            let question = format!("create array_of_maps template={name}");
+            record.case(&question, &errno.to_string());
+            return;
+        }
+    };
+    let template = format!("{name},{key_size},{value_size},{max_entries},0x0");
+    let other_value = if value_size == 4 { 8 } else { 4 };
+    for (value, max, flags) in [
+        (value_size, max_entries, 0),
+        (value_size, max_entries + 1, 0),
+        (other_value, max_entries, 0),
+        (value_size, max_entries, flag::RDONLY),
+        (value_size, max_entries, 1 << 2),
+    ] {
+        let spec = MapSpec::new(map_type, key_size, value, max).flags(flags);
+        let answer = match kernel.create_map(&spec) {
+            Ok(inner) => outcome(outer.update(&[0; 4], &inner.fd().to_ne_bytes(), 0).err()),
+            // The type has no such map.
+            Err(_) => continue,
+        };
+        let question = format!(
+            "array_of_maps template={template} S update \
+             inner={name},{key_size},{value},{max},{flags:#x}"
+        );
+        record.case(&question, &answer);
+    }
+}
+
 fn descriptors(
     kernel: &Kernel,
     record: &mut Record,

@@ -126,7 +126,7 @@ fn programs(kernel: &Kernel, record: &mut Record, state: &State<'_>) {
                 }
                 state.case(record, &question, |map| {
                     let agent = Agent::new(kernel, map, helper).unwrap();
-                    kernel.on_cpu(0, || agent.call(&[], value, number)).unwrap().text()
+                    kernel.on_cpu(0, || agent.call(&[], value, number)).unwrap().to_string()
                 });
             }
         }
@@ -156,7 +156,7 @@ pub(crate) fn access(kernel: &Kernel, record: &mut Record, name: &str, spec: &Ma
         for (operation, helper) in [("push", PUSH), ("peek", PEEK), ("pop", POP)] {
             let answer = match Agent::new(kernel, &map, helper) {
                 Err(_) => "refused".to_owned(),
-                Ok(agent) => agent.call(&[], &value, 0).text(),
+                Ok(agent) => agent.call(&[], &value, 0).to_string(),
             };
             record.case(&format!("{name} P {operation}"), &answer);
         }

@@ -188,7 +188,7 @@ fn program(kernel: &Kernel, record: &mut Record, state: &State<'_>) {
                     state.case(record, &question, |map| {
                         let agent = Agent::new(kernel, map, helper).unwrap();
                         let call = || agent.call(key, &value[..value.len().min(64)], number);
-                        kernel.on_cpu(0, call).unwrap().text()
+                        kernel.on_cpu(0, call).unwrap().to_string()
                     });
                 }
             }

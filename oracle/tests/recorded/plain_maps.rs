@@ -218,7 +218,7 @@ pub(crate) fn access(
         for (operation, helper) in [("lookup", LOOKUP), ("update", UPDATE), ("delete", DELETE)] {
             let answer = match Agent::new(kernel, &map, helper) {
                 Err(_) => "refused".to_owned(),
-                Ok(agent) => agent.call(key, &[3; 8], 0).text(),
+                Ok(agent) => agent.call(key, &[3; 8], 0).to_string(),
             };
             record.case(&format!("{name}/{access} P {operation}"), &answer);
         }

@@ -203,7 +203,7 @@ impl ContextMemory {
         match kind {
             PacketKind::Xdp => {
                 ctx.part(0, xdp::SIZE).fill(0);
-                ctx.set(12, 1u32);
+                ctx.set(xdp::INGRESS_IFINDEX, 1u32);
             }
             PacketKind::Skb { .. } => {
                 ctx.part(0, skb::SIZE).fill(0);

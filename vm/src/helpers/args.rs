@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, MapType, ProgArray, ProgramOp, RingBuf};
+use skep_maps::{CgroupArray, Map, MapType, ProgArray, ProgramOp, RingBuf};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
@@ -113,6 +113,8 @@ map_args! {
     PopMap Pop;
     /// A map to peek into.
     PeekMap Peek;
+    /// A map to redirect packets through.
+    RedirectMap Redirect;
 }
 
 /// Any map.
@@ -137,6 +139,19 @@ impl Arg for RingMap {
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r RingBuf, Problem> {
         let map = map_for(run, call.args[index], ProgramOp::RingBuf)?;
         Ok(map.downcast().expect("only ring buffers allow it"))
+    }
+}
+
+/// A map of cgroups.
+pub(super) struct CgroupMap;
+
+impl Arg for CgroupMap {
+    const KIND: &'static str = "map of cgroups";
+    type Taken<'r> = &'r CgroupArray;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r CgroupArray, Problem> {
+        let map = map_for(run, call.args[index], ProgramOp::UnderCgroup)?;
+        Ok(map.downcast().expect("only cgroup arrays allow it"))
     }
 }
 
@@ -250,7 +265,7 @@ impl Arg for ScratchMem {
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
-        memory(run, call.args[index], size(call, index + 1), Access::ReadWrite)
+        memory(run, call.args[index], size(call, index + 1), Access::Write)
     }
 }
 
@@ -270,7 +285,7 @@ impl Arg for OutLong {
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
-        memory(run, call.args[index], 8, Access::ReadWrite)
+        memory(run, call.args[index], 8, Access::Write)
     }
 }
 

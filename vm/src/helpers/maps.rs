@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::{Map, MapType, Source, Target};
-use skep_memory::GuestSlice;
+use skep_memory::{GuestPtr, GuestSlice};
 
 use super::args::Key;
 use super::{Call, Return};
@@ -14,17 +14,27 @@ fn errno(result: Result<(), skep_maps::Errno>) -> u64 {
 }
 
 pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {
-    let nested = matches!(map.core().map_type(), MapType::ArrayOfMaps | MapType::HashOfMaps);
+    use MapType::{ArrayOfMaps, HashOfMaps, Xskmap};
+    match map.core().map_type() {
+        ArrayOfMaps | HashOfMaps | Xskmap => Ok(lookup_object(run, map, &key)),
+        _ => Ok(map.lookup(key.bytes(), run.setting.cpu).map_or(0, GuestPtr::addr)),
+    }
+}
+
+/// Looks up what lives apart from the map: an inner map or a socket. It stays alive for the
+/// run from here on; if it has just been replaced, there is another one to be found.
+fn lookup_object(run: &mut Run<'_>, map: &Arc<dyn Map>, key: &Key) -> u64 {
     loop {
         let Some(ptr) = map.lookup(key.bytes(), run.setting.cpu) else {
-            return Ok(0);
+            return 0;
         };
-        // An inner map stays alive for the run from here on; if it has just been
-        // replaced, there is another one to be found.
         let world = run.world();
-        let slot = if nested { world.slot_of(ptr.addr()) } else { None };
-        if slot.is_none_or(|slot| run.setting.maps.get(world, slot).is_some()) {
-            return Ok(ptr.addr());
+        let stays = match world.slot_of(ptr.addr()) {
+            Some(slot) => run.setting.maps.get(world, slot).is_some(),
+            None => run.keep(ptr),
+        };
+        if stays {
+            return ptr.addr();
         }
     }
 }
@@ -40,7 +50,7 @@ pub(super) fn lookup_percpu(
     if cpu >= run.world().cpus() {
         return Ok(0);
     }
-    Ok(map.lookup(key.bytes(), cpu).map_or(0, skep_memory::GuestPtr::addr))
+    Ok(map.lookup(key.bytes(), cpu).map_or(0, GuestPtr::addr))
 }
 
 pub(super) fn update(

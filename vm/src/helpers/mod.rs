@@ -6,6 +6,7 @@
 //! that no helper sees a raw pointer.
 
 mod args;
+mod cgroup;
 mod format;
 mod locks;
 mod loops;
@@ -13,15 +14,16 @@ mod maps;
 mod names;
 mod packet;
 mod probe;
+mod redirect;
 mod ring;
 mod strings;
 mod system;
 mod trace;
 
 use args::{
-    AnyMap, BufferArg, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr, LookupMap,
-    LookupPercpuMap, OutLong, PeekMap, PeekRoom, PopMap, PushMap, ReadMem, RingMap, ScratchMem,
-    Size, UpdateMap, Value, ValueRoom,
+    AnyMap, BufferArg, CgroupMap, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr,
+    LookupMap, LookupPercpuMap, OutLong, PeekMap, PeekRoom, PopMap, PushMap, ReadMem, RedirectMap,
+    RingMap, ScratchMem, Size, UpdateMap, Value, ValueRoom,
 };
 use args::{Arg, Problem};
 
@@ -178,12 +180,17 @@ helpers! {
     14  get_current_pid_tgid() => system::pid_tgid;
     15  get_current_uid_gid() => system::uid_gid;
     16  get_current_comm(ScratchMem, Size) => system::comm;
+    23  redirect(u64, u64) => redirect::redirect;
     26  skb_load_bytes(Ctx, u64, BufferArg, Size) => packet::skb_load_bytes;
+    33  skb_under_cgroup(Ctx, CgroupMap, u64) => cgroup::skb_under;
+    37  current_task_under_cgroup(CgroupMap, u64) => cgroup::current_task_under;
     42  get_numa_node_id() => system::numa_node;
     44  xdp_adjust_head(Ctx, u64) => packet::adjust_head;
     45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
+    51  redirect_map(RedirectMap, u64, u64) => redirect::redirect_map;
     54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
+    80  get_current_cgroup_id() => cgroup::current_id;
     87  map_push_elem(PushMap, Value, u64) => maps::push;
     88  map_pop_elem(PopMap, ValueRoom) => maps::pop;
     89  map_peek_elem(PeekMap, PeekRoom) => maps::peek;
@@ -196,6 +203,7 @@ helpers! {
     114 probe_read_user_str(ScratchMem, Size, u64) => probe::read_user_str;
     115 probe_read_kernel_str(ScratchMem, Size, u64) => probe::read_kernel_str;
     118 jiffies64() => system::jiffies;
+    123 get_current_ancestor_cgroup_id(u64) => cgroup::current_ancestor_id;
     125 ktime_get_boot_ns() => system::ktime_get_boot_ns;
     130 ringbuf_output(RingMap, ReadMem, Size, u64) => ring::output;
     131 ringbuf_reserve(RingMap, u64, u64) => ring::reserve;

@@ -24,6 +24,11 @@ fn packet(run: &Run<'_>, helper: &'static str, wants_xdp: bool) -> Result<Packet
     })
 }
 
+/// Sees to it that the program has a `__sk_buff`.
+pub(super) fn skb(run: &Run<'_>, helper: &'static str) -> Result<(), Trap> {
+    packet(run, helper, false).map(drop)
+}
+
 /// The low 32 bits of an argument, signed.
 fn int(value: u64) -> i64 {
     let low = u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0);

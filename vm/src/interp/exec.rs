@@ -252,13 +252,13 @@ macro_rules! define_exec {
                         Code::$sop => {
                             let addr = address(regs[op.dst], op.off);
                             if !view.store(addr, <$sw as Word>::narrow(op.imm)) {
-                                denied!(addr, $sw, ReadWrite, false);
+                                denied!(addr, $sw, Write, false);
                             }
                         }
                         Code::$sxop => {
                             let addr = address(regs[op.dst], op.off);
                             if !view.store(addr, <$sw as Word>::narrow(regs[op.src])) {
-                                denied!(addr, $sw, ReadWrite, false);
+                                denied!(addr, $sw, Write, false);
                             }
                         }
                     )*
@@ -292,7 +292,7 @@ macro_rules! define_exec {
                             let addr = address(regs[op.dst], op.off);
                             let word = <$ow as Word>::narrow(regs[op.src]);
                             if !view.store_release(addr, word) {
-                                denied!(addr, $ow, ReadWrite, true);
+                                denied!(addr, $ow, Write, true);
                             }
                         }
                     )*

@@ -150,6 +150,12 @@ impl ProgType {
         self.verdicts.iter().find(|(value, _)| *value == retval).map(|(_, name)| *name)
     }
 
+    /// The return value that redirects a packet, if there is one.
+    #[must_use]
+    pub fn redirects(&self) -> Option<u32> {
+        self.verdicts.iter().find(|(_, name)| name.ends_with("_REDIRECT")).map(|(value, _)| *value)
+    }
+
     /// The field of this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {

@@ -4,10 +4,11 @@ use super::{Context, Field, ProgType, u32_field};
 
 pub(super) const TYPES: &[&ProgType] = &[&XDP];
 
-/// Offsets of the packet's pointers in `struct xdp_md`.
+/// Offsets of fields in `struct xdp_md`.
 pub(crate) const DATA: u32 = 0;
 pub(crate) const DATA_END: u32 = 4;
 pub(crate) const DATA_META: u32 = 8;
+pub(crate) const INGRESS_IFINDEX: u32 = 12;
 /// Size of `struct xdp_md` in bytes.
 pub(crate) const SIZE: u32 = 24;
 
@@ -15,7 +16,7 @@ const FIELDS: &[Field] = &[
     u32_field("data", DATA),
     u32_field("data_end", DATA_END),
     u32_field("data_meta", DATA_META),
-    u32_field("ingress_ifindex", 12).settable(),
+    u32_field("ingress_ifindex", INGRESS_IFINDEX).settable(),
     u32_field("rx_queue_index", 16).settable(),
     u32_field("egress_ifindex", 20).settable(),
 ];

@@ -11,6 +11,7 @@ mod adjust;
 mod agent;
 mod arithmetic;
 mod cells;
+mod cgroups;
 mod context;
 mod context_access;
 mod coverage;
@@ -28,10 +29,13 @@ mod ops;
 mod packet;
 mod probe;
 mod probe_read;
+mod redirect;
+mod rights;
 mod ring;
 mod runs;
 mod scripts;
 mod section;
+mod special;
 mod state;
 mod system;
 mod tail_call;
@@ -53,9 +57,14 @@ const FAMILIES: &[(&str, Family)] = &[
     ("array-of-maps", ops::maps),
     ("atomics", arithmetic::atomics),
     ("bloom-filter", keyless::maps),
+    ("cgroup-array", ops::maps),
+    ("cgroups", cgroups::answer),
     ("context-access", context_access::answer),
     ("context-defaults", context::defaults),
     ("context-in", context::inputs),
+    ("cpumap", ops::maps),
+    ("devmap", ops::maps),
+    ("devmap-hash", ops::maps),
     ("elements", elements::answer),
     ("for-each", for_each::answer),
     ("hash", ops::maps),
@@ -69,17 +78,21 @@ const FAMILIES: &[(&str, Family)] = &[
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
     ("queue", keyless::maps),
+    ("redirect", redirect::answer),
+    ("rights", rights::answer),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
     ("stack", keyless::maps),
+    ("special-fields", special::answer),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
     ("tail-call", tail_call::answer),
     ("test-run", runs::answer),
     ("trace-printk", format::trace_printk),
     ("xdp-adjust", adjust::adjust),
+    ("xskmap", ops::maps),
 ];
 
 fn main() {

@@ -1,9 +1,13 @@
 //! Maps in the states that the recordings describe, made anew for each operation.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
-use skep_maps::{Map, MapDef, MapType, ProgramOp, SpecialField, SpecialKind, sys};
+use skep_maps::{
+    Cgroup, Descriptor, Map, MapDef, MapType, ProgramOp, Resource, SpecialField, SpecialKind,
+    XdpSocket, sys,
+};
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
 use skep_vm::Program;
@@ -20,8 +24,23 @@ pub(crate) struct State<'l> {
     put: Vec<(Vec<u8>, String)>,
     /// What the names of values stand for.
     named: Vec<(&'static str, u32)>,
+    /// What the words behind a `+` stand for, in values that end with a program.
+    attached: Vec<(&'static str, u32)>,
     _programs: Vec<Arc<Program>>,
     _maps: Vec<Arc<dyn Map>>,
+    _open: Vec<Box<dyn Any>>,
+}
+
+/// An open object of some other kind.
+#[derive(Debug)]
+struct Other {
+    is_socket: bool,
+}
+
+impl Resource for Other {
+    fn is_socket(&self) -> bool {
+        self.is_socket
+    }
 }
 
 /// The type whose name a section's lines begin with.
@@ -60,13 +79,34 @@ impl<'l> State<'l> {
             },
             put: elements(case),
             named: vec![("none", u32::MAX)],
+            attached: Vec::new(),
             _programs: Vec::new(),
             _maps: Vec::new(),
+            _open: Vec::new(),
         };
         match map_type {
             MapType::ProgArray => state.add_programs(),
             MapType::ArrayOfMaps | MapType::HashOfMaps => {
                 state.add_maps(asked32(case, "inner_flags", 0));
+            }
+            MapType::Devmap | MapType::DevmapHash => {
+                state.named = vec![("lo", 1), ("zero", 0), ("none", 0x7fff_ffff)];
+                state.add_attached();
+            }
+            MapType::Cpumap => {
+                let sizes = ["192", "1", "0", "16384", "16385"];
+                state.named = sizes.map(|size| (size, size.parse().expect("a number"))).into();
+                state.named.push(("max", u32::MAX));
+                state.add_attached();
+            }
+            MapType::Xskmap => state.add_xdp_sockets(),
+            MapType::CgroupArray => {
+                let (world, root) = (lab.machine.world(), Cgroup::root());
+                state.open("outer", Descriptor::open(world, root.child(10)));
+                state.open("inner", Descriptor::open(world, root.child(10).child(20)));
+                for name in ["file", "map", "prog"] {
+                    state.open(name, Descriptor::open(world, Other { is_socket: false }));
+                }
             }
             _ => {}
         }
@@ -84,6 +124,42 @@ impl<'l> State<'l> {
         }
         // A handle of something else; skep's are ids, and there is no such program.
         self.named.push(("map", u32::MAX - 1));
+    }
+
+    /// Programs that values may end with. skep has no attach types.
+    fn add_attached(&mut self) {
+        for (name, prog_type) in [
+            ("devmap-a", "xdp"),
+            ("devmap-b", "xdp"),
+            ("cpumap-a", "xdp"),
+            ("cpumap-b", "xdp"),
+            ("xdp", "xdp"),
+            ("cls", "sched_cls"),
+        ] {
+            let insns = Asm::new().mov(R0, 0).exit().build();
+            let program = self.lab.load(prog_type, insns, &[]).expect("it returns 0");
+            self.attached.push((name, program.id()));
+            self._programs.push(program);
+        }
+        // Ids that no program has, and none.
+        self.attached.extend([("bad", 1 << 20), ("map", 1 << 21), ("minus", u32::MAX)]);
+    }
+
+    fn add_xdp_sockets(&mut self) {
+        let world = self.lab.machine.world();
+        for (name, queue) in [("xsk-a", 0), ("xsk-b", 0)] {
+            let socket = XdpSocket::new(world, queue).expect("there is room");
+            self.open(name, Descriptor::open(world, socket));
+        }
+        self.open("tcp", Descriptor::open(world, Other { is_socket: true }));
+        // Descriptors of maps and programs are no sockets.
+        self.open("map", Descriptor::open(world, Other { is_socket: false }));
+        self.open("prog", Descriptor::open(world, Other { is_socket: false }));
+    }
+
+    fn open<T: Resource>(&mut self, name: &'static str, descriptor: Descriptor<T>) {
+        self.named.push((name, descriptor.number()));
+        self._open.push(Box::new(descriptor));
     }
 
     fn add_maps(&mut self, flags: u32) {
@@ -124,14 +200,41 @@ impl<'l> State<'l> {
 
     /// A value as it is written, as bytes.
     pub(crate) fn bytes(&self, value: &str) -> Vec<u8> {
+        if !self.attached.is_empty() {
+            return self.with_program(value);
+        }
         match self.named.iter().find(|(name, _)| *name == value) {
             Some((_, id)) => id.to_le_bytes().to_vec(),
             None => unhex(value),
         }
     }
 
+    /// A number and, behind a `+`, a program.
+    fn with_program(&self, value: &str) -> Vec<u8> {
+        let (number, program) = value.split_once('+').unwrap_or((value, ""));
+        let word = |named: &[(&str, u32)], word: &str| {
+            named.iter().find(|(name, _)| *name == word).map_or(0, |(_, id)| *id)
+        };
+        let words = [word(&self.named, number), word(&self.attached, program)];
+        words.map(u32::to_le_bytes).as_flattened()[..self.def.value_size as usize].to_vec()
+    }
+
     /// A value that the system call returned, as it is written.
     pub(crate) fn show(&self, value: &[u8]) -> String {
+        if let (Some((number, program)), true) =
+            (value.split_at_checked(4), !self.attached.is_empty())
+        {
+            let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("a word"));
+            let name = |named: &[(&str, u32)], id: u32| {
+                let found = named.iter().find(|(_, own)| *own == id);
+                found.map_or_else(|| id.to_string(), |(name, _)| (*name).to_owned())
+            };
+            let number = name(&self.named, word(number));
+            return match program {
+                [] | [0, 0, 0, 0] => number,
+                program => format!("{number}+{}", name(&self.attached, word(program))),
+            };
+        }
         if self.named.len() == 1 {
             return hex(value);
         }

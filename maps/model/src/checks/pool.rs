@@ -58,3 +58,30 @@ fn a_spare_has_one_owner_at_a_time_and_may_change_places_with_an_element() {
         pool.give(now);
     });
 }
+
+#[test]
+fn a_top_that_went_and_came_back_is_not_taken_for_the_old_one() {
+    check(2, || {
+        let pool = Pool::new(&mut Parts::default(), 2, 1, 1, true);
+        pool.fill();
+        // Both ids are on the stack, one above the other.
+        let ids = [pool.take(), pool.take()].map(|id| id.expect("there are two"));
+        ids.into_iter().for_each(|id| pool.give(id));
+        let pool = Arc::new(pool);
+        let other = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let (first, second) = (pool.take(), pool.take());
+                // The first goes back where it was; the second stays taken.
+                first.into_iter().for_each(|id| pool.give(id));
+                second
+            })
+        };
+        let mine = pool.take();
+        let theirs = other.join().expect("the thread ends");
+        let rest = std::iter::from_fn(|| pool.take());
+        let mut all: Vec<u32> = mine.into_iter().chain(theirs).chain(rest).collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1], "each id has one owner");
+    });
+}
