@@ -114,7 +114,8 @@ pub(crate) struct RunArgs {
     /// Set a field of the context by its UAPI name.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys: NAME=VALUE.
+    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
+    /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
     #[arg(long, value_name = "NAME…")]
     pub(crate) map: Vec<String>,
     /// Put a program into a program array.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map as JsonObject, Value, json};
 use skep::value::{parse_integer, to_hex};
 use skep::{
-    Event, FixedHost, Host, Input, Loaded, MapSnapshot, MapType, Object, Output, Program, Runner,
-    SystemHost, Vm,
+    Event, FixedHost, Host, Input, Loaded, Lost, MapSnapshot, MapType, Object, Output, Program,
+    Runner, SystemHost, UserRingBuffer, Vm,
 };
 
 use crate::args::{Global, HostKind, RunArgs};
@@ -17,6 +17,8 @@ use crate::input::{Packet, Packets, assignment, bytes, element, read};
 use crate::print::Printer;
 use crate::redirect;
 
+/// Pages of the buffer of a perf event: 256 KiB, as many tools have it.
+const PERF_PAGES: u32 = 64;
 /// Runs whose output packets are printed without being asked for.
 const FEW_RUNS: u64 = 16;
 
@@ -33,6 +35,8 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let loaded = vm.load(object)?;
     let program = loaded.program(&name)?;
     preload(&loaded, args)?;
+    // Samples wait there until the end of each run.
+    let _buffers = loaded.open_perf_buffers(PERF_PAGES)?;
 
     let before = contents(&loaded);
     let mut session = Session {
@@ -41,6 +45,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         loaded: &loaded,
         program: &program,
         fixed,
+        lost: BTreeMap::new(),
         count: 0,
     };
     session.report.start()?;
@@ -110,6 +115,10 @@ fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
     }
     for setting in &args.map {
         let (place, text) = assignment("--map", setting)?;
+        if let Some(mut ring) = user_ring(loaded, place)? {
+            ring.push(&bytes("--map", text)?)?;
+            continue;
+        }
         if let Some(path) = text.strip_prefix('@').filter(|_| !place.contains('[')) {
             let bytes = read(path.as_ref())?;
             let json: Value = serde_json::from_slice(&bytes)
@@ -131,6 +140,15 @@ fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
         put(&map, &key, &parse_value(text))?;
     }
     Ok(())
+}
+
+/// The producer of a user ring buffer, if a map of this name is one.
+fn user_ring(loaded: &Loaded, name: &str) -> Result<Option<UserRingBuffer>, Failure> {
+    let found = loaded.maps().iter().find(|map| map.name() == name);
+    match found.filter(|map| map.map_type() == MapType::UserRingbuf) {
+        Some(map) => Ok(Some(map.user_ring_buffer()?)),
+        None => Ok(None),
+    }
 }
 
 /// The map of that name, if its values have no keys: they are put in one after the other.
@@ -199,15 +217,13 @@ type Contents = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
 
 /// The entries of all maps, to see later which have changed.
 fn contents(loaded: &Loaded) -> Contents {
-    let maps = loaded.maps().iter().filter(|map| map.map_type() != MapType::Ringbuf);
+    let maps = loaded.maps().iter();
     maps.map(|map| (map.name().to_owned(), map.entries())).collect()
 }
 
 fn changed(loaded: &Loaded, before: &Contents, all: bool) -> Vec<MapSnapshot> {
-    let maps = loaded.maps().iter().filter(|map| {
-        let is_ring = map.map_type() == MapType::Ringbuf;
-        all || (!is_ring && before.get(map.name()) != Some(&map.entries()))
-    });
+    let maps = loaded.maps().iter();
+    let maps = maps.filter(|map| all || before.get(map.name()) != Some(&map.entries()));
     maps.map(MapSnapshot::of).collect()
 }
 
@@ -218,7 +234,17 @@ struct Session<'a> {
     loaded: &'a Loaded,
     program: &'a Program,
     fixed: Arc<FixedHost>,
+    /// Samples lost so far, by map and CPU.
+    lost: BTreeMap<(String, u32), u64>,
     count: u64,
+}
+
+/// What a run sent to user space.
+struct Sent {
+    /// The virtual CPU that it ran on.
+    cpu: u32,
+    events: Vec<Event>,
+    lost: Vec<Lost>,
 }
 
 impl Session<'_> {
@@ -259,15 +285,28 @@ impl Session<'_> {
             self.count += 1;
             let runner = &mut self.runners[turn];
             let cpu = runner.cpu();
-            match runner.run_keeping_printk(self.program, input) {
-                Ok(output) => self.report.run(self.count, cpu, &output, &self.loaded.events())?,
+            let result = runner.run_keeping_printk(self.program, input);
+            let sent = self.sent(cpu);
+            match result {
+                Ok(output) => self.report.run(self.count, &output, &sent)?,
                 Err((error, printk)) => {
-                    self.report.cut_short(self.count, cpu, &printk, &self.loaded.events())?;
+                    self.report.cut_short(self.count, &printk, &sent)?;
                     return Err(error.into());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes what the last run sent, and finds what it lost.
+    fn sent(&mut self, cpu: u32) -> Sent {
+        let mut lost = self.loaded.lost();
+        for Lost { map, cpu, count } in &mut lost {
+            let before = self.lost.insert((map.clone(), *cpu), *count);
+            *count -= before.unwrap_or(0);
+        }
+        lost.retain(|lost| lost.count > 0);
+        Sent { cpu, events: self.loaded.events(), lost }
     }
 }
 
@@ -318,10 +357,10 @@ impl<'a> Report<'a> {
         self.out.text(&format!("{open},\"runs\":["))
     }
 
-    fn run(&mut self, n: u64, cpu: u32, output: &Output, events: &[Event]) -> Result<(), Failure> {
+    fn run(&mut self, n: u64, output: &Output, sent: &Sent) -> Result<(), Failure> {
         self.check(n, output);
         if self.json {
-            let json = self.run_json(n, cpu, output, events);
+            let json = self.run_json(n, output, sent);
             return self.element(&json);
         }
         let number = if self.repeat { format!("{n}: ") } else { String::new() };
@@ -330,24 +369,21 @@ impl<'a> Report<'a> {
         if let Some(redirect) = &output.redirect {
             self.out.line(&format!("  {}", redirect::text(redirect)))?;
         }
-        self.trace(&output.printk, events)
+        self.trace(&output.printk, sent)
     }
 
     /// What a run that faulted had put out before.
-    fn cut_short(
-        &mut self,
-        n: u64,
-        cpu: u32,
-        printk: &[String],
-        events: &[Event],
-    ) -> Result<(), Failure> {
+    fn cut_short(&mut self, n: u64, printk: &[String], sent: &Sent) -> Result<(), Failure> {
         if !self.json {
-            return self.trace(printk, events);
+            return self.trace(printk, sent);
         }
-        if printk.is_empty() && events.is_empty() {
+        if printk.is_empty() && sent.events.is_empty() && sent.lost.is_empty() {
             return Ok(());
         }
-        let json = json!({ "n": n, "events": events_json(cpu, events), "printk": printk });
+        let mut json = json!({ "n": n, "events": events_json(sent), "printk": printk });
+        if let Some(lost) = lost_json(sent) {
+            json["lost"] = lost;
+        }
         self.element(&json)
     }
 
@@ -357,18 +393,22 @@ impl<'a> Report<'a> {
         self.out.text(&format!("{comma}{json}"))
     }
 
-    fn trace(&mut self, printk: &[String], events: &[Event]) -> Result<(), Failure> {
+    fn trace(&mut self, printk: &[String], sent: &Sent) -> Result<(), Failure> {
         for line in printk {
             self.out.line(&format!("  printk {line}"))?;
         }
-        for event in events {
+        for event in &sent.events {
+            let cpu = event.cpu.map(|cpu| format!(" cpu{cpu}")).unwrap_or_default();
             let value = event.value.as_ref().map_or_else(|| brief(&event.data), Value::to_string);
-            self.out.line(&format!("  event {} {value}", event.map))?;
+            self.out.line(&format!("  event {}{cpu} {value}", event.map))?;
+        }
+        for Lost { map, cpu, count } in &sent.lost {
+            self.out.line(&format!("  lost {map} cpu{cpu} {count}"))?;
         }
         Ok(())
     }
 
-    fn run_json(&self, n: u64, cpu: u32, output: &Output, events: &[Event]) -> Value {
+    fn run_json(&self, n: u64, output: &Output, sent: &Sent) -> Value {
         let mut run = JsonObject::new();
         run.insert("n".to_owned(), n.into());
         run.insert("retval".to_owned(), output.retval.into());
@@ -382,7 +422,10 @@ impl<'a> Report<'a> {
         {
             run.insert("data_out".to_owned(), to_hex(packet).into());
         }
-        run.insert("events".to_owned(), events_json(cpu, events));
+        run.insert("events".to_owned(), events_json(sent));
+        if let Some(lost) = lost_json(sent) {
+            run.insert("lost".to_owned(), lost);
+        }
         run.insert("printk".to_owned(), output.printk.clone().into());
         run.insert("redirect".to_owned(), redirect::json(output.redirect.as_ref()));
         Value::Object(run)
@@ -446,11 +489,11 @@ fn brief(bytes: &[u8]) -> String {
     }
 }
 
-fn events_json(cpu: u32, events: &[Event]) -> Value {
-    let rows = events.iter().map(|event| {
+fn events_json(sent: &Sent) -> Value {
+    let rows = sent.events.iter().map(|event| {
         let mut row = json!({
             "map": event.map,
-            "cpu": cpu,
+            "cpu": event.cpu.unwrap_or(sent.cpu),
             "size": event.data.len(),
             "data": event.hex(),
         });
@@ -460,4 +503,12 @@ fn events_json(cpu: u32, events: &[Event]) -> Value {
         row
     });
     rows.collect()
+}
+
+/// The samples that were lost, when any were.
+fn lost_json(sent: &Sent) -> Option<Value> {
+    let rows = sent.lost.iter();
+    let rows: Vec<Value> =
+        rows.map(|lost| json!({ "map": lost.map, "cpu": lost.cpu, "count": lost.count })).collect();
+    (!rows.is_empty()).then(|| rows.into())
 }

@@ -12,27 +12,28 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
 
-use rustix::event::{EventfdFlags, eventfd};
 use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
 use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
 use crate::positions::{BUSY, DISCARD, Headers, Next, Positions, size_of, span_of};
-use crate::segment::{Cells64, build};
+use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, Ordering};
+use crate::wake::Wake;
+use crate::word_lock::WordGuard;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// Size of a record's header in bytes.
-const HEADER_BYTES: u32 = 8;
+pub(super) const HEADER_BYTES: u32 = 8;
 /// The largest size that may be asked for (`RINGBUF_MAX_RECORD_SZ`).
 const MOST: u64 = (u32::MAX / 4) as u64;
 /// The page size that the size rule speaks of.
-const PAGE: u32 = 4096;
+pub(super) const PAGE: u32 = 4096;
 
 /// In rings up to this many bytes each record is accessible from its reservation to its
 /// commit. The rights of a larger one would take as much room in the caches as its data:
@@ -42,10 +43,15 @@ const PRECISE: u32 = 16 << 20;
 /// Pages before the data: the structure, the consumer's and the producer's position.
 const DATA_PAGE: u32 = 3;
 
-pub(super) static RULES: Rules =
-    Rules { keys: Keys::None, ops: &[ProgramOp::RingBuf], ..Rules::new(check, make) };
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::None,
+    ops: &[ProgramOp::RingBuf],
+    shareable: true,
+    ..Rules::new(check, make)
+};
 
-fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+/// Rules of both types of ring buffers (kernel `ringbuf_map_alloc`).
+pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
     let no_sizes = def.key_size == 0 && def.value_size == 0;
     rule(no_sizes, Errno::EINVAL, || "a ring buffer has no key and no value size".to_owned())?;
@@ -58,8 +64,8 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let size = core.def().max_entries;
     let what = format!("record of ring buffer `{}`", core.def().name);
-    let (positions, dropped) = build(core.home(), &core.def().name, |parts| {
-        (Positions::new(parts, u64::from(size)), parts.cells64(1))
+    let (positions, dropped, turn) = build(core.home(), &core.def().name, |parts| {
+        (Positions::new(parts, u64::from(size)), parts.cells64(1), parts.cells32(1))
     })?;
     let precise = size <= PRECISE;
     let data = Span::new(
@@ -74,8 +80,8 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
         },
     )
     .map_err(|_| Errno::ENOMEM)?;
-    let (consuming, event) = (Mutex::new(()), OnceLock::new());
-    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, consuming, event }))
+    let (consuming, wake) = (Mutex::new(()), Wake::default());
+    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, turn, consuming, wake }))
 }
 
 /// A ring buffer.
@@ -89,9 +95,11 @@ pub struct RingBuf {
     positions: Positions,
     /// How many reservations failed.
     dropped: Cells64,
-    /// Held by the one consumer while it walks.
+    /// Held by the one consumer of all processes while it walks.
+    turn: Cells32,
+    /// The same in this process, where others can sleep until it is free.
     consuming: Mutex<()>,
-    event: OnceLock<OwnedFd>,
+    wake: Wake,
 }
 
 /// A reserved record.
@@ -129,7 +137,7 @@ impl RingBuf {
     fn try_reserve(&self, size: u64) -> Option<Record> {
         let fits = size <= MOST && span_of(size) <= u64::from(self.size);
         let len = u32::try_from(size).ok().filter(|_| fits)?;
-        let pos = self.positions.reserve(self, size, |pos| {
+        let pos = self.positions.reserve(size, |pos| {
             let offset = self.offset(pos);
             // The distance to the start of the kernel's structure in pages, which finds the
             // ring of a record there; it means nothing to consumers.
@@ -152,7 +160,7 @@ impl RingBuf {
         let forced = flags & BPF_RB_FORCE_WAKEUP != 0;
         let asks = !forced && flags & BPF_RB_NO_WAKEUP == 0;
         if self.positions.commit(self, record.pos, header, asks) || forced {
-            self.wake();
+            self.wake.wake();
         }
     }
 
@@ -197,6 +205,7 @@ impl RingBuf {
     /// walks at a time; others wait.
     pub fn consume(&self, mut callback: impl FnMut(GuestSlice<'_>) -> ControlFlow<()>) -> Consumed {
         let _one = lock(&self.consuming);
+        let _of_all = WordGuard::take(&self.turn[0]);
         let mut consumed = Consumed::default();
         while let Next::Record(pos, header) = self.positions.next(self) {
             let mut flow = ControlFlow::Continue(());
@@ -221,28 +230,16 @@ impl RingBuf {
     ///
     /// When the host gives no descriptor.
     pub fn event(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.event.get().is_none() {
-            let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            let _lost_race = self.event.set(fd);
-            // What was committed before the descriptor was there counts too.
-            if self.query(0) > 0 {
-                self.wake();
-            }
+        // What was committed before the descriptor was there counts too.
+        if !self.wake.has_descriptor() && self.query(0) > 0 {
+            self.wake.wake();
         }
-        Ok(self.event.get().expect("set above").as_fd())
-    }
-
-    fn wake(&self) {
-        if let Some(event) = self.event.get() {
-            // It fails only when the counter is full, and then the descriptor is
-            // readable already.
-            let _already_readable = rustix::io::write(event, &1u64.to_ne_bytes());
-        }
+        self.wake.descriptor()
     }
 
     #[inline]
     fn offset(&self, pos: u64) -> u32 {
-        u32::try_from(pos & u64::from(self.size - 1)).expect("masked")
+        data_offset(pos, self.size)
     }
 
     #[inline]
@@ -266,6 +263,23 @@ impl RingBuf {
     }
 }
 
+/// Where a position lies in the data area of a ring of `size` bytes.
+#[inline]
+pub(super) fn data_offset(pos: u64, size: u32) -> u32 {
+    u32::try_from(pos & u64::from(size - 1)).expect("masked")
+}
+
+/// Bytes that the kernel charges for a ring of `size` bytes (`ringbuf_map_mem_usage`).
+pub(super) fn usage(size: u32) -> u64 {
+    // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
+    const MAP: u64 = 304;
+    // One page of the kernel's structure, one for each position, then the data; and the
+    // page table, which names the data pages twice.
+    let pages = u64::from(size / PAGE);
+    let meta = u64::from(DATA_PAGE);
+    MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
+}
+
 impl Headers for RingBuf {
     #[inline]
     fn header(&self, pos: u64) -> &AtomicU32 {
@@ -279,12 +293,6 @@ impl Map for RingBuf {
     }
 
     fn memory_usage(&self) -> u64 {
-        // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
-        const MAP: u64 = 304;
-        // One page of the kernel's structure, one for each position, then the data; and
-        // the page table, which names the data pages twice (`ringbuf_map_mem_usage`).
-        let pages = u64::from(self.size / PAGE);
-        let meta = u64::from(DATA_PAGE);
-        MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
+        usage(self.size)
     }
 }
