@@ -124,7 +124,9 @@ impl Map for LpmTrie {
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let prefix = AnyPrefix::new(key).ok_or(Errno::EINVAL)?;
-        self.trie.edit().remove(&prefix)?;
+        if !self.trie.edit().remove(&prefix) {
+            return Err(Errno::ENOENT);
+        }
         self.meter.remove();
         Ok(())
     }
