@@ -72,6 +72,13 @@ pub(crate) enum Growth {
 }
 
 impl Values {
+    /// How many elements of `planes` values each the window has room for at most, were it
+    /// empty: a map that grows needs no ids for more, whatever its `max_entries`.
+    pub(crate) fn most(world: &World, def: &MapDef, planes: u32) -> u32 {
+        let element = u64::from(def.value_size).next_multiple_of(8).max(8) * u64::from(planes);
+        u32::try_from(world.window().len() / element).expect("2^32 bytes of 8 or more each")
+    }
+
     /// Room for `count` values of `def.value_size` bytes on each of `planes` CPUs.
     ///
     /// In a file they are always in one piece, and accessible from the start: other

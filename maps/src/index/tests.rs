@@ -126,13 +126,13 @@ fn threads_never_share_an_id_and_none_is_lost() {
 
 fn table(capacity: u32, key_size: u32) -> Table {
     let def = MapDef { max_entries: capacity, key_size, ..MapDef::default() };
-    Table::new(&def, &Home::private(), 2).expect("small")
+    Table::new(&def, &Home::private(), 2, u32::MAX).expect("small")
 }
 
 fn insert(table: &Table, bytes: &[u8]) -> Option<u32> {
     let key = Key::new(bytes);
     let bucket = table.index.lock(&key);
-    let id = table.take()?;
+    let id = table.take().ok()?;
     bucket.insert(id, &key);
     Some(id)
 }
