@@ -150,7 +150,8 @@ pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;
 pub use skep_maps::{
-    Cgroup, Descriptor, Destination, Errno, MapDef, MapError, MapMemory, MapType, XdpSocket, flags,
+    Cgroup, Descriptor, Destination, Errno, MapDef, MapError, MapMemory, MapType, Socket,
+    SocketDef, SocketState, XdpSocket, flags,
 };
 pub use skep_vm::isa;
 pub use skep_vm::prog;

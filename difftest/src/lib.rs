@@ -5,7 +5,8 @@
 //! [`Skep`] and [`Linux`] run them. All randomness comes from a seed that the tests
 //! print; `SKEP_SEED` gives it to them again.
 //!
-//! [`maps`] answers map scripts on skep; [`lab`] is a machine to try things on.
+//! [`maps`] answers map scripts on skep; [`lab`] is a machine to try things on, and
+//! [`sockets`] has what maps of sockets hold.
 
 mod case;
 mod code;
@@ -19,6 +20,7 @@ mod profile;
 mod rng;
 mod shrink;
 mod skep;
+pub mod sockets;
 
 pub use case::{Answer, Case};
 pub use generate::generate;

@@ -24,8 +24,11 @@ mod home;
 mod index;
 mod inner;
 pub mod jhash;
+mod links;
 mod locks;
 mod map;
+mod order;
+mod owner;
 mod percpu;
 pub mod perf;
 mod positions;
@@ -41,6 +44,7 @@ mod values;
 mod wake;
 mod word_lock;
 mod world;
+mod xdp_socket;
 
 pub use budget::MapMemory;
 pub use cgroup::Cgroup;
@@ -51,9 +55,10 @@ pub use locks::LockTable;
 pub use map::{Core, Cursor, Destination, Map, Note, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use shared::{attach, create_shared};
-pub use socket::XdpSocket;
+pub use socket::{Socket, SocketDef, SocketState};
 pub use types::{
     CgroupArray, Consumed, Drain, Holds, Keys, MapType, PerfEventArray, ProgArray, Record, RingBuf,
     StackTrace, UserNext, UserRecord, UserRingBuf, UserSample, create,
 };
 pub use world::{ProgramRef, Upcall, World};
+pub use xdp_socket::XdpSocket;

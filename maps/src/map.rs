@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use skep_memory::{GuestPtr, GuestSlice};
 
@@ -89,6 +89,16 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
     /// `key`, its value's pointer returned.
     fn visit(&self, _cursor: &mut Cursor, _key: &mut Vec<u8>, _cpu: u32) -> Option<GuestPtr> {
         None
+    }
+
+    /// A program of the type with this number names the map. Maps that hold programs belong
+    /// to the programs of one type (kernel `map_type_contains_progs`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the map belongs to programs of another type.
+    fn claim(&self, _kind: u32) -> Result<(), Errno> {
+        Ok(())
     }
 
     /// Where `redirect_map` sends a packet for `key` (kernel `ops->map_redirect`).
@@ -374,6 +384,12 @@ impl Core {
             note: OnceLock::new(),
             charge: OnceLock::new(),
         })
+    }
+
+    /// The map that this is the core of, for those who may hold it no longer than others do;
+    /// `None` while it is made.
+    pub(crate) fn weak(&self) -> Option<Weak<dyn Map>> {
+        self.world().weak(self.handle())
     }
 
     /// Where its memory lies.

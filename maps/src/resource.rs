@@ -99,20 +99,19 @@ impl Resources {
         object.downcast().map_err(|_| other)
     }
 
-    /// The open socket with this number, if it is of kind `T`.
+    /// The open socket with this number; `None` for a socket of another kind than `T`.
     ///
     /// # Errors
     ///
-    /// `EBADF` when nothing is open there, `ENOTSOCK` for what is no socket, `EOPNOTSUPP`
-    /// for a socket of another kind.
-    pub(crate) fn socket<T: Resource>(&self, number: u32) -> Result<Arc<T>, Errno> {
+    /// `EBADF` when nothing is open there, `ENOTSOCK` for what is no socket.
+    pub(crate) fn socket<T: Resource>(&self, number: u32) -> Result<Option<Arc<T>>, Errno> {
         let object = lock(&self.table).open.get(&number).and_then(Weak::upgrade);
         let object = object.ok_or(Errno::EBADF)?;
         if !object.is_socket() {
             return Err(Errno::ENOTSOCK);
         }
         let object: Arc<dyn Any + Send + Sync> = object;
-        object.downcast().map_err(|_| Errno::EOPNOTSUPP)
+        Ok(object.downcast().ok())
     }
 
     /// The object that programs see at this address, open or closed.

@@ -11,7 +11,7 @@ use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanReque
 use crate::budget::{Budget, MapMemory};
 use crate::locks::LockTable;
 use crate::resource::Resources;
-use crate::{Core, Errno, Map, Resource};
+use crate::{Errno, Map, Resource, Socket};
 
 /// Distance between the handles of two maps in bytes.
 const HANDLE_STRIDE: u32 = 16;
@@ -26,7 +26,7 @@ pub struct World {
     /// Bumped whenever a map goes, so that holders of references can let go too.
     generation: AtomicU64,
     ids: AtomicU32,
-    /// References of user space and perf events are counted together.
+    /// References of user space, perf events and sockets are counted together.
     serials: AtomicU64,
     budget: Budget,
     locks: LockTable,
@@ -179,6 +179,11 @@ impl World {
         self.serials.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// A cookie that no socket has had.
+    pub(crate) fn next_cookie(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     pub(crate) fn new_handle(self: &Arc<Self>) -> Result<Handle, Errno> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let slot = match table.free.pop() {
@@ -226,9 +231,9 @@ impl World {
         table.maps.get(slot as usize)?.as_ref()?.upgrade()
     }
 
-    /// The map that `core` is of, for those who may hold it no longer than others do.
-    pub(crate) fn weak(&self, core: &Core) -> Option<Weak<dyn Map>> {
-        let slot = self.slot_of(core.handle().addr())?;
+    /// The map whose handle this is, for those who may hold it no longer than others do.
+    pub(crate) fn weak(&self, handle: GuestPtr) -> Option<Weak<dyn Map>> {
+        let slot = self.slot_of(handle.addr())?;
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.maps.get(slot as usize)?.clone()
     }
@@ -237,6 +242,13 @@ impl World {
     #[must_use]
     pub fn resource_at(&self, memory: GuestPtr) -> Option<Arc<dyn Resource>> {
         self.resources.at(memory)
+    }
+
+    /// The socket that programs see at this address.
+    #[must_use]
+    pub fn socket_at(&self, memory: GuestPtr) -> Option<Arc<Socket>> {
+        let resource: Arc<dyn Any + Send + Sync> = self.resources.at(memory)?;
+        resource.downcast().ok()
     }
 
     /// The map with this id.

@@ -27,6 +27,7 @@ mod prog;
 pub mod recorded;
 mod ring;
 pub mod script;
+pub mod sockets;
 pub mod special;
 mod sys;
 mod test_run;

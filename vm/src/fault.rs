@@ -105,6 +105,12 @@ pub enum FaultKind {
         /// How many dynptrs.
         count: usize,
     },
+    /// The run ended with sockets that it looked up and did not release.
+    #[error("the program exits with {count} socket(s) not released")]
+    SocketHeld {
+        /// How many.
+        count: usize,
+    },
     /// An instruction that skep does not have.
     #[error("skep does not support `{0}` yet")]
     Unsupported(&'static str),
@@ -136,6 +142,7 @@ impl FaultKind {
                 "call bpf_ringbuf_submit_dynptr or bpf_ringbuf_discard_dynptr on each path, even \
                  when bpf_ringbuf_reserve_dynptr has failed"
             }
+            Self::SocketHeld { .. } => "call bpf_sk_release on each path",
             Self::Unsupported(_) | Self::Poisoned(_) | Self::NoContextInR6 => return None,
         })
     }

@@ -57,6 +57,8 @@ pub(crate) struct Frame {
 pub(crate) enum Held<'r> {
     /// A reserved record.
     Record(&'r RingBuf, Record),
+    /// A socket, by its address.
+    Socket(GuestPtr),
     /// A spin lock, by its address.
     Lock(GuestPtr),
     /// A dynptr, which holds a record or nothing.
@@ -381,7 +383,7 @@ impl<'r> Run<'r> {
 
     // What it holds.
 
-    /// Whether it holds neither records nor a lock.
+    /// Whether it holds neither records, sockets nor a lock.
     #[inline]
     pub(crate) fn holds_nothing(&self) -> bool {
         self.held.is_empty()
@@ -400,8 +402,9 @@ impl<'r> Run<'r> {
 
     #[cold]
     fn release_some(&mut self) -> Option<FaultKind> {
-        let mut kind = None;
         let count = |is: fn(&Held<'_>) -> bool| self.held.iter().filter(|held| is(held)).count();
+        let sockets = count(|held| matches!(held, Held::Socket(_)));
+        let mut kind = (sockets > 0).then_some(FaultKind::SocketHeld { count: sockets });
         let dynptrs = count(|held| matches!(held, Held::Dynptr(own) if own.is_reference()));
         if dynptrs > 0 {
             kind = Some(FaultKind::DynptrHeld { count: dynptrs });
@@ -414,6 +417,8 @@ impl<'r> Run<'r> {
             match held {
                 Held::Record(ring, record) => ring.commit(record, true, 0),
                 Held::Dynptr(dynptr) => dynptr.release(self),
+                // Its memory stays until the run is over, and then goes on its own.
+                Held::Socket(_) => {}
                 Held::Lock(lock) => {
                     self.setting.machine.world().locks().release(lock);
                     kind = Some(FaultKind::LockHeld);

@@ -4,8 +4,9 @@
 //! A file has sections: `-- asm`; `-- fault`, the message and how many instructions were
 //! executed; and where they are needed `-- prog` (the program's type; its packet then has
 //! 64 bytes), `-- mem` (the context, in hexadecimal), `-- maps` (a line for each: name,
-//! type, sizes of key and value, number of entries, then `flags=` or `lock`), `-- poison`
-//! (a slot and why it is a fault), `-- limits` (`insns=` or `expired`).
+//! type, sizes of key and value, number of entries, then `flags=`, `lock`, or `listener`
+//! for a socket under key 0), `-- poison` (a slot and why it is a fault), `-- limits` (`insns=`
+//! or `expired`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -13,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use skep_maps::{Map, MapDef, MapType, SpecialField, SpecialKind};
+use skep_maps::{
+    Descriptor, Map, MapDef, MapType, Socket, SocketDef, SpecialField, SpecialKind, sys,
+};
 use skep_vm::isa::assemble;
 use skep_vm::{Fault, FixedHost, Input, Limits, Machine, ProgramSpec, RunError, Runner, prog};
 
@@ -80,12 +83,16 @@ fn run(sections: &HashMap<&str, String>) -> Result<Box<Fault>, Failed> {
     let machine = Machine::new(1)?;
     let asm = sections.get("asm").ok_or("there is no `asm` section")?;
     let section = |name: &str| sections.get(name).map_or("", |text| text.trim());
+    let mut open = Vec::new();
     let prog_type = prog::by_name(section("prog"));
     let spec = ProgramSpec {
         name: "faulty".to_owned(),
         prog_type,
         insns: assemble(asm)?,
-        maps: section("maps").lines().map(|line| map(&machine, line)).collect::<Result<_, _>>()?,
+        maps: section("maps")
+            .lines()
+            .map(|line| map(&machine, line, &mut open))
+            .collect::<Result<_, _>>()?,
         poisoned: section("poison").lines().map(poison).collect::<Result<_, _>>()?,
         ..ProgramSpec::default()
     };
@@ -105,7 +112,12 @@ fn run(sections: &HashMap<&str, String>) -> Result<Box<Fault>, Failed> {
     }
 }
 
-fn map(machine: &Machine, line: &str) -> Result<Arc<dyn Map>, Failed> {
+/// Makes a map; the sockets that it holds are put into `open`.
+fn map(
+    machine: &Machine,
+    line: &str,
+    open: &mut Vec<Descriptor<Socket>>,
+) -> Result<Arc<dyn Map>, Failed> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [name, map_type, key_size, value_size, max_entries, rest @ ..] = &words[..] else {
         return Err(format!("`{line}` is no map").into());
@@ -119,16 +131,27 @@ fn map(machine: &Machine, line: &str) -> Result<Arc<dyn Map>, Failed> {
         max_entries: max_entries.parse()?,
         ..MapDef::default()
     };
+    let mut listens = false;
     for word in rest {
-        match word.strip_prefix("flags=0x") {
-            Some(flags) => def.flags = u32::from_str_radix(flags, 16)?,
-            None => {
+        match (*word, word.strip_prefix("flags=0x")) {
+            (_, Some(flags)) => def.flags = u32::from_str_radix(flags, 16)?,
+            ("lock", _) => {
                 let lock = SpecialField { kind: SpecialKind::SpinLock, offset: 0, size: 4 };
                 def.special.push(lock);
             }
+            ("listener", _) => listens = true,
+            _ => return Err(format!("`{word}` says nothing of a map").into()),
         }
     }
-    Ok(skep_maps::create(machine.world(), &def)?)
+    let map = skep_maps::create(machine.world(), &def)?;
+    if listens {
+        let listener = SocketDef::tcp_listener(([127, 0, 0, 1], 80).into());
+        let socket = Descriptor::open(machine.world(), Socket::new(machine.world(), listener)?);
+        sys::update(&*map, Some(&[0; 4]), &socket.number().to_le_bytes(), 0)
+            .map_err(|errno| format!("{errno:?}"))?;
+        open.push(socket);
+    }
+    Ok(map)
 }
 
 fn poison(line: &str) -> Result<(u32, String), Failed> {

@@ -1,6 +1,6 @@
 //! Asks several backends the same, and makes a script that they answer differently short.
 
-use skep_oracle::script::{Backend, Case, Step, answers};
+use skep_oracle::script::{Backend, Case, EventDecl, SocketDecl, Step, answers};
 
 /// Someone who answers scripts: a name, and a backend anew for each script.
 pub struct Engine<'e> {
@@ -85,9 +85,9 @@ fn has_its_maps(case: &Case) -> bool {
             made.push(decl.name);
             complete
         }
-        Step::Prog(_) => true,
-        Step::Event(decl) => {
-            made.push(decl.name);
+        Step::Prog(_) | Step::Close(_) => true,
+        Step::Event(EventDecl { name, .. }) | Step::Socket(SocketDecl { name, .. }) => {
+            made.push(name);
             true
         }
         Step::Call(call) => {

@@ -7,27 +7,48 @@ use std::sync::Arc;
 use skep_maps::batch::{self, BatchRequest as Request};
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind, PerfRecord};
 use skep_maps::{
-    CreateError, Descriptor, Map, MapDef, MapType, RingBuf, SpecialField, SpecialKind, sys,
+    CreateError, Descriptor, Map, MapDef, MapType, RingBuf, Socket, SpecialField, SpecialKind,
+    XdpSocket, sys,
 };
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::script::program::Desk;
 use skep_oracle::script::{
     Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl, Outcome,
-    ProgDecl, ProgramCall, Reply, types,
+    ProgDecl, ProgramCall, Reply, SocketDecl, types,
 };
 use skep_oracle::{Batch, Errno};
 use skep_vm::{Input, Program};
 
 use crate::lab::{Lab, counting};
+use crate::sockets::{self, Other};
 
 /// Maps and programs of one case on a machine of their own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Skep {
     lab: Lab,
     maps: HashMap<String, Arc<dyn Map>>,
     progs: HashMap<String, Arc<Program>>,
     agents: HashMap<(&'static str, String, Desk), Agent>,
     events: BTreeMap<String, Descriptor<PerfEvent>>,
+    sockets: HashMap<String, Open>,
+    /// What stands for maps and programs where a socket is asked for.
+    no_socket: Descriptor<Other>,
+}
+
+/// An open socket.
+#[derive(Debug)]
+enum Open {
+    Socket(Descriptor<Socket>),
+    Xdp(Descriptor<XdpSocket>),
+}
+
+impl Open {
+    fn number(&self) -> u32 {
+        match self {
+            Self::Socket(socket) => socket.number(),
+            Self::Xdp(socket) => socket.number(),
+        }
+    }
 }
 
 /// A program that calls one helper on one map.
@@ -37,11 +58,27 @@ struct Agent {
     desk: Arc<dyn Map>,
 }
 
+impl Default for Skep {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Skep {
     /// Without maps and programs.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let lab = Lab::new();
+        let no_socket = Descriptor::open(lab.machine.world(), Other { is_socket: false });
+        Self {
+            lab,
+            maps: HashMap::new(),
+            progs: HashMap::new(),
+            agents: HashMap::new(),
+            events: BTreeMap::new(),
+            sockets: HashMap::new(),
+            no_socket,
+        }
     }
 
     fn map(&self, name: &str) -> Outcome<&dyn Map> {
@@ -95,6 +132,12 @@ fn next_sample(event: &PerfEvent) -> Option<Vec<u8>> {
     sample
 }
 
+/// Whether sockets are put into maps of a type.
+fn takes_sockets(map_type: MapType) -> bool {
+    use MapType::{ReuseportSockarray, Sockhash, Sockmap, Xskmap};
+    matches!(map_type, ReuseportSockarray | Sockhash | Sockmap | Xskmap)
+}
+
 fn other(what: String) -> Failure {
     Failure::Other(what)
 }
@@ -139,6 +182,33 @@ impl Backend for Skep {
         Ok(())
     }
 
+    fn socket(&mut self, decl: &SocketDecl) -> Outcome<()> {
+        let world = self.lab.machine.world();
+        let socket = match decl.kind.name {
+            "xsk" => {
+                let socket = XdpSocket::new(world, 0).map_err(|error| other(error.to_string()))?;
+                Open::Xdp(Descriptor::open(world, socket))
+            }
+            _ => Open::Socket(sockets::open(world, decl.kind)),
+        };
+        self.sockets.insert(decl.name.clone(), socket);
+        Ok(())
+    }
+
+    fn close(&mut self, socket: &str) -> Outcome<()> {
+        let found = self.sockets.remove(socket).map(drop);
+        found.ok_or_else(|| other(format!("there is no socket `{socket}`")))
+    }
+
+    fn with_cookie(&self, cookie: u64) -> Option<String> {
+        let has = |open: &Open| match open {
+            Open::Socket(socket) => socket.object().cookie() == cookie,
+            Open::Xdp(_) => false,
+        };
+        let found = self.sockets.iter().find(|(_, own)| has(own));
+        found.map(|(name, _)| name.clone())
+    }
+
     /// Handles of skep are ids, and those of maps and of programs have nothing to do with
     /// each other: an object of the wrong kind is an id that nothing has.
     fn handle(&self, map: &str, object: &str) -> Option<u32> {
@@ -149,6 +219,10 @@ impl Backend for Skep {
         let (right, wrong) = match holder {
             Some(MapType::ArrayOfMaps | MapType::HashOfMaps) => (map, program),
             Some(MapType::PerfEventArray) => (event, map.or(program)),
+            Some(holder) if takes_sockets(holder) => {
+                let socket = self.sockets.get(object).map(Open::number);
+                (socket.or(map.or(program).map(|_| self.no_socket.number())), None)
+            }
             _ => (program, map),
         };
         let nothing = (wrong.is_some() || object == "none").then_some(u32::MAX);

@@ -1,13 +1,14 @@
 //! CPUMAP: queues of CPUs by index (kernel `cpumap.c`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::devmap::{check_number_and_program, number_and_program, xdp_program};
 use super::{Keys, Refusal, Rules, check_flags, index_of, next_index, rule};
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE, BPF_NOEXIST};
 use crate::map::{Destination, ProgramOp as Op};
-use crate::world::{ProgramRef, lock};
+use crate::owner::Owner;
+use crate::slots::Slots;
+use crate::world::ProgramRef;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// How many CPUs a kernel may be built for: `CONFIG_NR_CPUS` as distributions have it.
@@ -34,45 +35,36 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let max = core.def().max_entries;
-    let queues = (0..max).map(|_| AtomicU64::new(0)).collect();
-    let programs = Mutex::new((0..max).map(|_| None).collect());
-    Ok(Arc::new(Cpumap { core, queues, programs }))
+    let slots = Slots::new(&core)?;
+    Ok(Arc::new(Cpumap { core, slots, owner: Owner::default() }))
 }
 
 #[derive(Debug)]
 struct Cpumap {
     core: Core,
-    /// The size of each CPU's queue, 0 for none, and above it the id of its program.
-    queues: Box<[AtomicU64]>,
-    /// Keeps the programs alive.
-    programs: Mutex<Vec<Option<ProgramRef>>>,
+    /// The programs; a slot's word is the size of a CPU's queue, and above that the id of
+    /// its program.
+    slots: Slots<Option<ProgramRef>>,
+    owner: Owner,
 }
 
 impl Cpumap {
     /// The size of a CPU's queue and the id of its program.
     fn queue(&self, index: u32) -> Option<(u32, u32)> {
-        let queue = self.queues.get(index as usize)?.load(Ordering::Acquire);
-        let [size, program] = [queue & u64::from(u32::MAX), queue >> 32]
+        let word = self.slots.get(index)?;
+        let [size, program] = [word & u64::from(u32::MAX), word >> 32]
             .map(|half| u32::try_from(half).expect("32 bits are left"));
-        (size != 0).then_some((size, program))
-    }
-
-    fn set(&self, index: u32, size: u32, program: Option<ProgramRef>) {
-        let mut programs = lock(&self.programs);
-        let id = program.as_ref().map_or(0, |program| program.id);
-        let queue = u64::from(id) << 32 | u64::from(size);
-        self.queues[index as usize].store(queue, Ordering::Release);
-        let gone = std::mem::replace(&mut programs[index as usize], program);
-        drop(programs);
-        // The program may go here, where no lock is held.
-        drop(gone);
+        Some((size, program))
     }
 }
 
 impl Map for Cpumap {
     fn core(&self) -> &Core {
         &self.core
+    }
+
+    fn claim(&self, kind: u32) -> Result<(), Errno> {
+        self.owner.claim(kind)
     }
 
     fn destination(&self, key: u32) -> Option<Destination> {
@@ -106,13 +98,16 @@ impl Map for Cpumap {
         if index >= self.core.world().cpus() {
             return Err(Errno::ENODEV);
         }
-        if size == 0 {
-            self.set(index, 0, None);
-            return Ok(());
-        }
-        // Whatever is wrong with the program, the kernel says that it has no memory.
-        let program = xdp_program(self.core.world(), program).map_err(|_| Errno::ENOMEM)?;
-        self.set(index, size, program);
+        let gone = if size == 0 {
+            self.slots.take(index)
+        } else {
+            // Whatever is wrong with the program, the kernel says that it has no memory.
+            let program = xdp_program(self.core.world(), &self.owner, program);
+            let program = program.map_err(|_| Errno::ENOMEM)?;
+            let id = program.as_ref().map_or(0, |program| program.id);
+            self.slots.put(index, u64::from(id) << 32 | u64::from(size), program)
+        };
+        drop(gone);
         Ok(())
     }
 
@@ -121,7 +116,7 @@ impl Map for Cpumap {
         if index >= self.core.def().max_entries {
             return Err(Errno::EINVAL);
         }
-        self.set(index, 0, None);
+        drop(self.slots.take(index));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use crate::flags::{
 };
 use crate::index::{Key, Table};
 use crate::map::{Destination, ProgramOp as Op, Source};
+use crate::owner::Owner;
 use crate::values::{Growth, Values};
 use crate::world::{ProgramRef, lock};
 use crate::{Core, Errno, Map, MapDef, World};
@@ -57,7 +58,7 @@ pub(super) fn check_number_and_program(def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let devices = Devices::new(world, &core)?;
-    Ok(Arc::new(Devmap { core, devices, items: AtomicU32::new(0) }))
+    Ok(Arc::new(Devmap { core, devices, items: AtomicU32::new(0), owner: Owner::default() }))
 }
 
 #[derive(Debug)]
@@ -67,6 +68,7 @@ struct Devmap {
     /// The kernel's count of devices, which is too high once an element was emptied by an
     /// update.
     items: AtomicU32,
+    owner: Owner,
 }
 
 /// The number and the program in a value from user space: a program's id, or 0 or less
@@ -77,10 +79,19 @@ pub(super) fn number_and_program(value: &[u8]) -> (u32, Option<u32>) {
     (index_of(number), u32::try_from(program).ok().filter(|&id| id > 0))
 }
 
-/// An XDP program by its id.
-pub(super) fn xdp_program(world: &World, id: Option<u32>) -> Result<Option<ProgramRef>, Errno> {
+/// An XDP program by its id, for a map that must not belong to others.
+pub(super) fn xdp_program(
+    world: &World,
+    owner: &Owner,
+    id: Option<u32>,
+) -> Result<Option<ProgramRef>, Errno> {
     let Some(id) = id else { return Ok(None) };
-    world.program(id).and_then(|p| if p.kind == XDP { Ok(Some(p)) } else { Err(Errno::EINVAL) })
+    let program = world.program(id)?;
+    if program.kind != XDP {
+        return Err(Errno::EINVAL);
+    }
+    owner.claim(XDP)?;
+    Ok(Some(program))
 }
 
 /// A device, as an element has it.
@@ -95,14 +106,14 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a program that there is not, or of another type (kernel
+    /// `EINVAL` for a program that there is not, or of another type than the map's (kernel
     /// `__dev_map_alloc_node`), or without a device.
-    pub(super) fn new(world: &World, value: &[u8]) -> Result<Option<Self>, Errno> {
+    pub(super) fn new(world: &World, owner: &Owner, value: &[u8]) -> Result<Option<Self>, Errno> {
         match number_and_program(value) {
             (0, None) => Ok(None),
             (0, Some(_)) => Err(Errno::EINVAL),
             (ifindex, program) => {
-                let program = xdp_program(world, program).map_err(|_| Errno::EINVAL)?;
+                let program = xdp_program(world, owner, program).map_err(|_| Errno::EINVAL)?;
                 Ok(Some(Self { ifindex, program }))
             }
         }
@@ -233,6 +244,10 @@ impl Map for Devmap {
         self.devices.find(key)
     }
 
+    fn claim(&self, kind: u32) -> Result<(), Errno> {
+        self.owner.claim(kind)
+    }
+
     fn destination(&self, key: u32) -> Option<Destination> {
         let (ifindex, program) = self.devices.get(&key.to_le_bytes())?;
         Some(Destination::Device { ifindex, program })
@@ -260,7 +275,7 @@ impl Map for Devmap {
         if flags == BPF_NOEXIST {
             return Err(Errno::EEXIST);
         }
-        let gone = match Device::new(self.core.world(), value)? {
+        let gone = match Device::new(self.core.world(), &self.owner, value)? {
             Some(device) => self.devices.put(key, device)?,
             None => self.devices.take(key),
         };

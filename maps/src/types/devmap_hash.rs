@@ -1,7 +1,5 @@
 //! DEVMAP_HASH: network devices by number (kernel `devmap.c`).
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use skep_memory::GuestPtr;
@@ -10,6 +8,8 @@ use super::devmap::{DEVICE_BYTES, Device, Devices, MAP_BYTES, check_devices};
 use super::{Refusal, Rules, index_of, rule};
 use crate::flags::{BPF_EXIST, BPF_F_RDONLY_PROG, BPF_NOEXIST};
 use crate::map::{Destination, ProgramOp as Op};
+use crate::order::Order;
+use crate::owner::Owner;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -25,7 +25,7 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let devices = Devices::new(world, &core)?;
-    let order = Mutex::new(Order::new(core.def().max_entries.next_power_of_two()));
+    let order = Mutex::new(Order::new());
     Ok(Arc::new(DevmapHash { core, devices, order }))
 }
 
@@ -34,49 +34,7 @@ struct DevmapHash {
     core: Core,
     devices: Devices,
     /// Writers hold it, as the kernel's hold `index_lock`.
-    order: Mutex<Order>,
-}
-
-/// The kernel's order of the keys, which depends on no seed: by the low bits of the key,
-/// then the newest first.
-#[derive(Debug)]
-struct Order {
-    mask: u32,
-    /// How many insertions there were.
-    inserted: u64,
-    /// When each key came.
-    places: HashMap<u32, u64>,
-    keys: BTreeMap<(u32, Reverse<u64>), u32>,
-}
-
-impl Order {
-    fn new(buckets: u32) -> Self {
-        let (places, keys) = (HashMap::new(), BTreeMap::new());
-        Self { mask: buckets - 1, inserted: 0, places, keys }
-    }
-
-    fn insert(&mut self, key: u32) {
-        self.remove(key);
-        self.inserted += 1;
-        self.places.insert(key, self.inserted);
-        self.keys.insert((key & self.mask, Reverse(self.inserted)), key);
-    }
-
-    fn remove(&mut self, key: u32) {
-        if let Some(when) = self.places.remove(&key) {
-            self.keys.remove(&(key & self.mask, Reverse(when)));
-        }
-    }
-
-    /// The key after `key`; the first one when that is not there.
-    fn next(&self, key: Option<u32>) -> Option<u32> {
-        let place = key.and_then(|key| Some((key & self.mask, Reverse(*self.places.get(&key)?))));
-        match place {
-            Some(place) => self.keys.range(place..).nth(1),
-            None => self.keys.first_key_value(),
-        }
-        .map(|(_, key)| *key)
-    }
+    order: Mutex<Order<u32>>,
 }
 
 impl Map for DevmapHash {
@@ -95,7 +53,7 @@ impl Map for DevmapHash {
     }
 
     fn devices(&self) -> Vec<u32> {
-        let keys: Vec<u32> = lock(&self.order).keys.values().copied().collect();
+        let keys: Vec<u32> = lock(&self.order).keys().copied().collect();
         let device = |key: u32| Some(self.devices.get(&key.to_le_bytes())?.0);
         keys.into_iter().filter_map(device).collect()
     }
@@ -113,9 +71,11 @@ impl Map for DevmapHash {
         if flags == BPF_NOEXIST && self.devices.find(key).is_some() {
             return Err(Errno::EEXIST);
         }
-        let device = Device::new(self.core.world(), value)?.ok_or(Errno::EINVAL)?;
+        let device =
+            Device::new(self.core.world(), &Owner::default(), value)?.ok_or(Errno::EINVAL)?;
         let gone = self.devices.put(key, device)?;
-        order.insert(index_of(key));
+        let buckets = self.core.def().max_entries.next_power_of_two();
+        order.insert(index_of(key), index_of(key) & (buckets - 1));
         drop(order);
         drop(gone);
         Ok(())
@@ -124,21 +84,22 @@ impl Map for DevmapHash {
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let mut order = lock(&self.order);
         let gone = self.devices.take(key).ok_or(Errno::ENOENT)?;
-        order.remove(index_of(key));
+        order.remove(&index_of(key));
         drop(order);
         drop(gone);
         Ok(())
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
-        let found = lock(&self.order).next(key.map(index_of)).ok_or(Errno::ENOENT)?;
+        let order = lock(&self.order);
+        let found = order.next(key.map(index_of).as_ref()).ok_or(Errno::ENOENT)?;
         next.copy_from_slice(&found.to_le_bytes());
         Ok(())
     }
 
     fn memory_usage(&self) -> u64 {
         let buckets = u64::from(self.core.def().max_entries).next_power_of_two();
-        let items = lock(&self.order).keys.len() as u64;
+        let items = lock(&self.order).keys().len() as u64;
         MAP_BYTES + buckets * 8 + items * DEVICE_BYTES
     }
 }

@@ -1,10 +1,11 @@
 //! PROG_ARRAY: programs to tail-call, by index (kernel `arraymap.c`).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::array::ARRAY_BYTES;
 use super::{Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::map::ProgramOp;
+use crate::owner::Owner;
 use crate::slots::Slots;
 use crate::world::ProgramRef;
 use crate::{Core, Errno, Map, MapDef, World};
@@ -23,7 +24,7 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let slots = Slots::new(&core)?;
-    Ok(Arc::new(ProgArray { core, slots, kind: OnceLock::new() }))
+    Ok(Arc::new(ProgArray { core, slots, owner: Owner::default() }))
 }
 
 /// A map of programs.
@@ -32,8 +33,7 @@ pub struct ProgArray {
     core: Core,
     /// The programs; a slot's word is its program's id.
     slots: Slots<ProgramRef>,
-    /// What all programs of this array and all that call through it have in common.
-    kind: OnceLock<u32>,
+    owner: Owner,
 }
 
 impl ProgArray {
@@ -43,21 +43,15 @@ impl ProgArray {
     pub fn program(&self, index: u32) -> Option<u32> {
         Some(u32::try_from(self.slots.get(index)?).expect("it is an id"))
     }
-
-    /// Says that programs of this kind call through the array or stand in it; the first
-    /// one decides (kernel `bpf_prog_map_compatible`).
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` when the array belongs to another kind.
-    pub fn claim(&self, kind: u32) -> Result<(), Errno> {
-        if *self.kind.get_or_init(|| kind) == kind { Ok(()) } else { Err(Errno::EINVAL) }
-    }
 }
 
 impl Map for ProgArray {
     fn core(&self) -> &Core {
         &self.core
+    }
+
+    fn claim(&self, kind: u32) -> Result<(), Errno> {
+        self.owner.claim(kind)
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
@@ -83,7 +77,7 @@ impl Map for ProgArray {
             return Err(Errno::E2BIG);
         }
         let program = self.core.world().program(index_of(value))?;
-        self.claim(program.kind)?;
+        self.owner.claim(program.kind)?;
         drop(self.slots.put(index, program.id.into(), program));
         Ok(())
     }

@@ -7,10 +7,10 @@ use skep_memory::GuestPtr;
 use super::hash::check_presence;
 use super::{Keys, Refusal, Rules, check_flags, index_of, next_index, rule};
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_WRONLY};
+use crate::links::Closed;
 use crate::map::{Destination, ProgramOp as Op};
 use crate::slots::Slots;
-use crate::socket::XdpSocket;
-use crate::{Core, Errno, Map, MapDef, World};
+use crate::{Core, Errno, Map, MapDef, World, XdpSocket};
 
 /// `struct xsk_map` of Linux 6.18 on x86-64, in bytes.
 const MAP_BYTES: u64 = 304;
@@ -80,15 +80,17 @@ impl Map for Xskmap {
         if index >= self.core.def().max_entries {
             return Err(Errno::E2BIG);
         }
-        let world = self.core.world();
-        let socket: Arc<XdpSocket> = world.resources().socket(index_of(value))?;
+        let resources = self.core.world().resources();
+        let socket: Option<Arc<XdpSocket>> = resources.socket(index_of(value))?;
+        let socket = socket.ok_or(Errno::EOPNOTSUPP)?;
         let slot = u64::from(socket.queue()) << 32 | socket.ptr().addr();
         let gone = self.slots.change(index, slot, |own| {
             if own.is_some_and(|own| Arc::ptr_eq(own, &socket)) {
                 return Ok(None);
             }
             check_presence(own.is_some(), flags)?;
-            socket.links().add(world.weak(&self.core).ok_or(Errno::EBADF)?)?;
+            let map = self.core.weak().ok_or(Errno::EBADF)?;
+            socket.links().add(map).map_err(|Closed| Errno::EBADF)?;
             Ok(Some(Arc::clone(&socket)))
         })?;
         drop(gone);

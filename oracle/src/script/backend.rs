@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::program::ProgramOp;
 use super::run::{hex, list};
-use super::{EventDecl, MapDecl, ProgDecl};
+use super::{EventDecl, MapDecl, ProgDecl, SocketDecl};
 use crate::{Batch, Errno};
 
 /// Maps and programs, by the names that a case gives them, and the operations on them.
@@ -34,6 +34,27 @@ pub trait Backend {
     /// Why there is no such event.
     fn open(&mut self, event: &EventDecl) -> Outcome<()> {
         Err(Failure::Other(format!("there are no events such as `{}` here", event.name)))
+    }
+
+    /// Opens a socket (`socket(2)` and what brings it into its state).
+    ///
+    /// # Errors
+    /// Why there is no such socket.
+    fn socket(&mut self, socket: &SocketDecl) -> Outcome<()> {
+        Err(Failure::Other(format!("there are no sockets such as `{}` here", socket.name)))
+    }
+
+    /// Closes a socket.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn close(&mut self, socket: &str) -> Outcome<()> {
+        Err(Failure::Other(format!("there is no socket `{socket}`")))
+    }
+
+    /// The socket that has this cookie.
+    fn with_cookie(&self, _cookie: u64) -> Option<String> {
+        None
     }
 
     /// The number that stands for an object when it is stored in `map`: a descriptor, or

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Agent, Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl,
-    Outcome, ProgDecl, ProgramCall, Reply, types,
+    Outcome, ProgDecl, ProgramCall, Reply, SocketDecl, types,
 };
 use crate::asm::{Asm, R0};
 use crate::btf::BtfWriter;
 use crate::perf::DUMMY;
+use crate::sockets::{self, Socket};
 use crate::{
     Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, PerfEvent, PerfSpec, Prog, ProgSpec,
     RingReader, map_type,
@@ -23,6 +24,7 @@ pub struct Linux<'k> {
     agents: HashMap<(&'static str, String, usize), Outcome<Agent>>,
     rings: HashMap<String, RingReader>,
     events: BTreeMap<String, PerfEvent>,
+    sockets: HashMap<String, Socket>,
 }
 
 /// `PERF_RECORD_SAMPLE`, the first byte of such a record.
@@ -39,6 +41,7 @@ impl<'k> Linux<'k> {
             agents: HashMap::new(),
             rings: HashMap::new(),
             events: BTreeMap::new(),
+            sockets: HashMap::new(),
         }
     }
 
@@ -102,10 +105,26 @@ impl Backend for Linux<'_> {
         Ok(())
     }
 
+    fn socket(&mut self, decl: &SocketDecl) -> Outcome<()> {
+        self.sockets.insert(decl.name.clone(), sockets::open(decl.kind)?);
+        Ok(())
+    }
+
+    fn close(&mut self, socket: &str) -> Outcome<()> {
+        let found = self.sockets.remove(socket).map(drop);
+        found.ok_or_else(|| Failure::Other(format!("there is no socket `{socket}`")))
+    }
+
+    fn with_cookie(&self, cookie: u64) -> Option<String> {
+        let found = self.sockets.iter().find(|(_, own)| own.cookie() == Ok(cookie));
+        found.map(|(name, _)| name.clone())
+    }
+
     fn handle(&self, _map: &str, object: &str) -> Option<u32> {
         let map = self.maps.get(object).map(Map::fd);
         let fd = map.or_else(|| self.progs.get(object).map(Prog::fd));
         let fd = fd.or_else(|| self.events.get(object).map(PerfEvent::fd));
+        let fd = fd.or_else(|| self.sockets.get(object).map(Socket::fd));
         fd.or((object == "none").then_some(-1)).map(i32::cast_unsigned)
     }
 

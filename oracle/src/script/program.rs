@@ -76,6 +76,7 @@ pub static OPS: &[ProgramOp] = &[
         "sched_cls",
     ),
     row("get_stackid", 27, &[Arg::Context, Arg::Map, Arg::Flags], Gives::Number, "raw_tracepoint"),
+    row("redirect_map", 51, &[Arg::Map, Arg::Index, Arg::Flags], Gives::Number, "xdp"),
     row("push", 87, &[Arg::Map, Arg::Value, Arg::Flags], Gives::Number, "sched_cls"),
     row("pop", 88, &[Arg::Map, Arg::Buffer], Gives::Filled, "sched_cls"),
     row("peek", 89, &[Arg::Map, Arg::Buffer], Gives::Filled, "sched_cls"),

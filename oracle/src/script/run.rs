@@ -61,6 +61,14 @@ impl Run<'_> {
                 self.backend.open(decl)?;
                 Ok("ok".to_owned())
             }
+            Step::Socket(decl) => {
+                self.backend.socket(decl)?;
+                Ok("ok".to_owned())
+            }
+            Step::Close(name) => {
+                self.backend.close(name)?;
+                Ok("ok".to_owned())
+            }
             Step::Call(call) => match call.side {
                 Side::System => system::answer(self, call),
                 Side::Program { cpu } => self.program(call, cpu),

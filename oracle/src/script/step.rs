@@ -1,7 +1,8 @@
-//! One step of a script: making a map, a program or an event, or an operation on a map.
+//! One step of a script: making a map, a program, an event or a socket, or an operation on a map.
 
 use super::program::{self, ProgramOp};
 use super::{system, types};
+use crate::sockets::{self, Kind};
 
 /// What a line says to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,10 @@ pub enum Step {
     Prog(ProgDecl),
     /// `event NAME KIND …`
     Event(EventDecl),
+    /// `socket NAME KIND`
+    Socket(SocketDecl),
+    /// `close NAME`, of a socket
+    Close(String),
     /// `S OPERATION MAP …` and `P OPERATION MAP …`
     Call(Call),
 }
@@ -52,6 +57,12 @@ impl MapDecl {
     #[must_use]
     pub fn holds_handles(&self) -> bool {
         types::holds_handles(&self.map_type)
+    }
+
+    /// Whether values are sockets: their descriptors when written, their cookies when read.
+    #[must_use]
+    pub fn holds_sockets(&self) -> bool {
+        types::holds_sockets(&self.map_type)
     }
 
     /// Bytes of a value as the system call sees it, on a machine with so many CPUs.
@@ -96,6 +107,15 @@ pub enum EventKind {
     Output,
     /// `counter`: it counts, or would.
     Counter,
+}
+
+/// A socket to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketDecl {
+    /// What the case calls it.
+    pub name: String,
+    /// What it is.
+    pub kind: &'static Kind,
 }
 
 /// Who does an operation.
@@ -247,6 +267,17 @@ impl Step {
                 };
                 let cpu = Args::parse(words, &["cpu"])?.number32("cpu")?;
                 Ok(Self::Event(EventDecl { name: name.to_owned(), kind, cpu }))
+            }
+            "socket" => {
+                let (name, kind) = (next("the socket's name")?, next("its kind")?);
+                let kind = sockets::named(kind).ok_or_else(|| format!("no kind `{kind}`"))?;
+                Args::parse(words, &[])?;
+                Ok(Self::Socket(SocketDecl { name: name.to_owned(), kind }))
+            }
+            "close" => {
+                let name = next("the socket's name")?;
+                Args::parse(words, &[])?;
+                Ok(Self::Close(name.to_owned()))
             }
             "S" => {
                 let (operation, map) = (next("the operation")?, next("the map")?);

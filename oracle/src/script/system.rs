@@ -117,6 +117,11 @@ impl OnMap<'_, '_> {
                 let object = self.run.backend.object(self.name(), id);
                 object.map_or_else(|| format!("id-{id}"), |object| format!("@{object}"))
             }
+            _ if self.decl.holds_sockets() => {
+                let cookie = value.try_into().map(u64::from_ne_bytes).unwrap_or_default();
+                let socket = self.run.backend.with_cookie(cookie);
+                socket.map_or_else(|| hex(value), |socket| format!("@{socket}"))
+            }
             _ => hex(value),
         }
     }

@@ -94,6 +94,12 @@ pub fn holds_handles(map_type: &str) -> bool {
     )
 }
 
+/// Whether values are sockets: their descriptors when written, their cookies when read.
+#[must_use]
+pub fn holds_sockets(map_type: &str) -> bool {
+    matches!(map_type, "sockmap" | "sockhash" | "reuseport_sockarray")
+}
+
 /// Whether values are maps.
 #[must_use]
 pub fn holds_maps(map_type: &str) -> bool {

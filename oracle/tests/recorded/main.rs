@@ -37,6 +37,8 @@ mod rights;
 mod ring;
 mod runs;
 mod scripts;
+mod sock_programs;
+mod sockets;
 mod special;
 mod stack_trace;
 mod tail_call;

@@ -4,11 +4,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use skep_oracle::accesses::ACCESSES;
 use skep_oracle::asm::*;
-use skep_oracle::{Kernel, Map, MapSpec, map_type};
+use skep_oracle::{Kernel, Map, MapSpec, ProgSpec, map_type};
 
 use crate::agent::LOOKUP;
-use crate::probe::{Probe, SCHED_CLS, TYPES, Type, XDP};
-use crate::record::{Record, check, returned};
+use crate::probe::{Probe, SCHED_CLS, TYPES, Type, XDP, XDP_CPUMAP, XDP_DEVMAP};
+use crate::record::{Record, check, outcome, returned};
 use crate::redirect_maps::{LO, NO_DEVICE, xsk};
 
 const REDIRECT: i32 = 23;
@@ -22,11 +22,15 @@ fn redirect() {
          elements and hold one with key 0: the device `lo` (1), CPU 0 with a queue of 192, an\n\
          AF_XDP socket. redirect(ifindex, flags) of the named type: r0. `may` lines: whether\n\
          programs of the type may call the helper, on a map of the type. `closed`: after the\n\
-         socket was closed that was in both elements. `refused` is the verifier.",
+         socket was closed that was in both elements. `owner` lines: what becomes of the second\n\
+         when the first was done to a map: `xdp` or `sched_cls`, a program of the type that\n\
+         names the map is loaded, or `element`, an XDP program is put into the map and taken\n\
+         out again. `refused` is the verifier.",
         |kernel, record| {
             maps(kernel, record);
             devices(kernel, record);
             permissions(kernel, record);
+            owners(kernel, record);
             values(kernel, record);
         },
     );
@@ -132,6 +136,41 @@ fn permissions(kernel: &Kernel, record: &mut Record) {
                 asm.map(R1, map.fd()).mov(R2, 0).mov(R3, 0).call(REDIRECT_MAP);
             });
             record.case(&format!("may {} redirect_map {name}", ty.name), taken(through));
+        }
+    }
+}
+
+/// Programs that use a map, and programs in it, may have to be of one type.
+fn owners(kernel: &Kernel, record: &mut Record) {
+    record.note("owners");
+    for (name, map_type, number, attach) in [
+        ("devmap", map_type::DEVMAP, LO, XDP_DEVMAP),
+        ("devmap_hash", map_type::DEVMAP_HASH, LO, XDP_DEVMAP),
+        ("cpumap", map_type::CPUMAP, 192, XDP_CPUMAP),
+    ] {
+        let steps = ["xdp", "sched_cls", "element"];
+        for (first, then) in steps.iter().flat_map(|first| steps.map(|then| (first, then))) {
+            let map = kernel.create_map(&MapSpec::new(map_type, 4, 8, 2)).unwrap();
+            let act = |step: &str| match step {
+                "element" => {
+                    let insns = Asm::new().mov(R0, 2).exit().build();
+                    let spec = ProgSpec::new(attach.id, &insns).expected_attach_type(attach.attach);
+                    let prog = kernel.load_without_log(&spec).unwrap();
+                    let words = [number, prog.fd().cast_unsigned()].map(u32::to_ne_bytes);
+                    let put = map.update(&[0; 4], words.as_flattened(), 0);
+                    let _ = map.delete(&[0; 4]);
+                    outcome(put.err())
+                }
+                step => {
+                    let ty = if step == "xdp" { XDP } else { SCHED_CLS };
+                    let names = Probe::new(kernel, ty, |asm| {
+                        asm.map(R1, map.fd());
+                    });
+                    if names.is_ok() { "ok".to_owned() } else { "refused".to_owned() }
+                }
+            };
+            assert_eq!(act(first), "ok");
+            record.case(&format!("owner {name} {first} then {then}"), &act(then));
         }
     }
 }

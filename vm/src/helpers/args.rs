@@ -215,7 +215,7 @@ impl Arg for Key {
     }
 }
 
-/// A value of the map in the first argument, in guest memory.
+/// A value of the map in the first argument, in guest memory; for a map of sockets, a socket.
 pub(super) struct Value;
 
 impl Arg for Value {
@@ -223,9 +223,19 @@ impl Arg for Value {
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
-        let size = any_map(run, call.args[0])?.core().def().value_size;
-        memory(run, call.args[index], u64::from(size), Access::Read)
+        let core = any_map(run, call.args[0])?.core();
+        if let MapType::Sockmap | MapType::Sockhash = core.map_type() {
+            check_socket(run, call.args[index])?;
+        }
+        memory(run, call.args[index], u64::from(core.def().value_size), Access::Read)
     }
+}
+
+/// Checks that a pointer is a socket, which has more bytes than a value.
+fn check_socket(run: &Run<'_>, ptr: u64) -> Result<(), Problem> {
+    let socket = u32::try_from(ptr).ok().map(GuestPtr::new);
+    let found = socket.is_some_and(|socket| run.world().socket_at(socket).is_some());
+    if found { Ok(()) } else { Err(Problem::Text(format!("{ptr:#x} is no socket"))) }
 }
 
 /// Room for a value of the map in the first argument.

@@ -7,16 +7,23 @@ use skep_memory::{GuestPtr, GuestSlice};
 
 use super::args::Key;
 use super::{Call, Return};
-use crate::run::Run;
+use crate::run::{Held, Run};
 
 fn errno(result: Result<(), skep_maps::Errno>) -> u64 {
     result.map_or_else(skep_maps::Errno::to_r0, |()| 0)
 }
 
 pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {
-    use MapType::{ArrayOfMaps, HashOfMaps, Xskmap};
+    use MapType::{ArrayOfMaps, HashOfMaps, Sockhash, Sockmap, Xskmap};
     match map.core().map_type() {
         ArrayOfMaps | HashOfMaps | Xskmap => Ok(lookup_object(run, map, &key)),
+        Sockmap | Sockhash => {
+            let socket = lookup_object(run, map, &key);
+            if let Ok(held @ 1..) = u32::try_from(socket) {
+                run.held.push(Held::Socket(GuestPtr::new(held)));
+            }
+            Ok(socket)
+        }
         _ => Ok(map.lookup(key.bytes(), run.setting.cpu).map_or(0, GuestPtr::addr)),
     }
 }
@@ -31,7 +38,8 @@ fn lookup_object(run: &mut Run<'_>, map: &Arc<dyn Map>, key: &Key) -> u64 {
         let world = run.world();
         let stays = match world.slot_of(ptr.addr()) {
             Some(slot) => run.setting.maps.get(world, slot).is_some(),
-            None => run.keep(ptr),
+            // Its memory may have become another's before it was kept.
+            None => run.keep(ptr) && map.lookup(key.bytes(), run.setting.cpu) == Some(ptr),
         };
         if stays {
             return ptr.addr();

@@ -18,6 +18,7 @@ mod perf;
 mod probe;
 mod redirect;
 mod ring;
+mod sockets;
 mod stack;
 mod strings;
 mod system;
@@ -201,6 +202,7 @@ helpers! {
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
     67  get_stack(Ctx, ScratchMem, Size, u64) => stack::get_stack;
     80  get_current_cgroup_id() => cgroup::current_id;
+    86  sk_release(u64) => sockets::release;
     87  map_push_elem(PushMap, Value, u64) => maps::push;
     88  map_pop_elem(PopMap, ValueRoom) => maps::pop;
     89  map_peek_elem(PeekMap, PeekRoom) => maps::peek;

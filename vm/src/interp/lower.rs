@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use skep_maps::{Map, MapType, ProgArray};
+use skep_maps::{Map, MapType};
 
 use super::FUNCTION_TAG;
 use super::fuse::fuse;
@@ -93,14 +93,12 @@ impl Lowering<'_> {
         Ok(op)
     }
 
-    /// The handle of a map. A program array that a program names is tied to the
-    /// program's type (kernel `bpf_prog_map_compatible`).
+    /// The handle of a map. Maps that hold programs are tied to the type of a program that
+    /// names them.
     fn handle(&self, map: &Arc<dyn Map>) -> Result<u64, Kind> {
-        if let Some(array) = map.downcast::<ProgArray>() {
-            let kind = self.spec.prog_type.map_or(0, |t| t.id);
-            let map = || map.core().def().name.clone();
-            array.claim(kind).map_err(|_| Kind::IncompatibleProgArray { map: map() })?;
-        }
+        let kind = self.spec.prog_type.map_or(0, |t| t.id);
+        let name = || map.core().def().name.clone();
+        map.claim(kind).map_err(|_| Kind::IncompatibleMap { map: name() })?;
         Ok(map.core().handle().addr())
     }
 

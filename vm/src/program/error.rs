@@ -126,9 +126,9 @@ pub enum ProgramErrorKind {
         /// The kind.
         what: &'static str,
     },
-    /// A program array belongs to another program type.
-    #[error("program array `{map}` belongs to programs of another type")]
-    IncompatibleProgArray {
+    /// A map that holds programs belongs to another program type.
+    #[error("map `{map}` belongs to programs of another type")]
+    IncompatibleMap {
         /// The map's name.
         map: String,
     },

@@ -37,6 +37,7 @@ mod ring;
 mod runs;
 mod scripts;
 mod section;
+mod sockets;
 mod special;
 mod stack;
 mod state;
@@ -89,10 +90,15 @@ const FAMILIES: &[(&str, Family)] = &[
     ("queue", keyless::maps),
     ("redirect", redirect::answer),
     ("rights", rights::answer),
+    ("reuseport-sockarray", ops::maps),
     ("ringbuf", ops::maps),
     ("ringbuf-program", ring::answer),
     ("skb-load-bytes", adjust::load_bytes),
     ("snprintf", format::snprintf),
+    ("sock-programs", sockets::programs),
+    ("sockets", sockets::kinds),
+    ("sockhash", ops::maps),
+    ("sockmap", ops::maps),
     ("stack", keyless::maps),
     ("special-fields", special::answer),
     ("stack-trace", ops::maps),

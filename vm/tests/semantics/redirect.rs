@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_maps::{Descriptor, Map, MapType, XdpSocket, sys};
 use skep_oracle::accesses::Access;
-use skep_oracle::asm::{ADD, DW, JEQ, R0, R1, R2, R3, R7, R8, R10, W};
+use skep_oracle::asm::{ADD, Asm, DW, JEQ, R0, R1, R2, R3, R7, R8, R10, W};
 use skep_oracle::recorded::Case;
 
 use crate::agent::LOOKUP;
@@ -12,7 +12,7 @@ use crate::lab::{Lab, def};
 use crate::probe::Probe;
 use crate::section::Section;
 use crate::state::type_named;
-use crate::text::{asked, returned};
+use crate::text::{asked, outcome, returned};
 
 const REDIRECT: i32 = 23;
 const REDIRECT_MAP: i32 = 51;
@@ -30,6 +30,7 @@ pub(crate) fn answer(section: &Section) -> Vec<String> {
         "redirect" => to_device(&lab, case),
         "may" => may(&lab, case),
         "lookup" => lookup(&lab, case),
+        "owner" => owner(&lab, case),
         other => panic!("`{other}` is no question"),
     };
     section.cases.iter().map(case).collect()
@@ -108,6 +109,28 @@ fn may(lab: &Lab, case: &Case<'_>) -> String {
         Ok(_) => "yes".to_owned(),
         Err(ended) => ended,
     }
+}
+
+/// What comes of the second thing that is done to a map.
+fn owner(lab: &Lab, case: &Case<'_>) -> String {
+    let [_, name, first, _, then] = case.question[..] else { panic!("five words") };
+    let map = lab.map(&def(type_named(name), 4, 8, 2));
+    let act = |step: &str| {
+        if step != "element" {
+            let names = Probe::new(lab, step, &[Arc::clone(&map)], |asm| {
+                asm.map(R1, MAP);
+            });
+            return names.map_or_else(|why| why, |_| "ok".to_owned());
+        }
+        let insns = Asm::new().mov(R0, 2).exit().build();
+        let program = lab.load("xdp", insns, &[]).expect("it returns 2");
+        let value = [1, program.id()].map(u32::to_le_bytes);
+        let put = sys::update(&*map, Some(&[0; 4]), value.as_flattened(), 0);
+        let _ = sys::delete(&*map, Some(&[0; 4]));
+        outcome(put)
+    };
+    assert_eq!(act(first), "ok");
+    act(then)
 }
 
 /// What a program may do with the element that it looks up.

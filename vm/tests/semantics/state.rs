@@ -1,13 +1,15 @@
 //! Maps in the states that the recordings describe, made anew for each operation.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use skep_difftest::sockets::Other;
 use skep_maps::flags::BPF_F_MMAPABLE;
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind};
 use skep_maps::{
-    Cgroup, Descriptor, Map, MapDef, MapType, ProgramOp, Resource, SpecialField, SpecialKind,
-    StackTrace, XdpSocket, sys,
+    Cgroup, Descriptor, Map, MapDef, MapType, ProgramOp, Resource, Socket, SpecialField,
+    SpecialKind, StackTrace, XdpSocket, sys,
 };
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
@@ -15,6 +17,7 @@ use skep_vm::Program;
 
 use crate::lab::{Lab, def};
 use crate::section::Section;
+use crate::sockets;
 use crate::text::{asked32, hex, list, name, unhex};
 
 /// A map's state, from a `state` line.
@@ -27,21 +30,12 @@ pub(crate) struct State<'l> {
     named: Vec<(&'static str, u32)>,
     /// What the words behind a `+` stand for, in values that end with a program.
     attached: Vec<(&'static str, u32)>,
+    /// Sockets by name, and of which kind they are. Each map gets new ones, since maps that
+    /// programs used before may live on.
+    sockets: RefCell<Vec<(&'static str, &'static str, Descriptor<Socket>)>>,
     _programs: Vec<Arc<Program>>,
     _maps: Vec<Arc<dyn Map>>,
     _open: Vec<Box<dyn Any>>,
-}
-
-/// An open object of some other kind.
-#[derive(Debug)]
-struct Other {
-    is_socket: bool,
-}
-
-impl Resource for Other {
-    fn is_socket(&self) -> bool {
-        self.is_socket
-    }
 }
 
 /// A call stack of two addresses of the kernel.
@@ -84,6 +78,7 @@ impl<'l> State<'l> {
             put: elements(case),
             named: vec![("none", u32::MAX)],
             attached: Vec::new(),
+            sockets: RefCell::default(),
             _programs: Vec::new(),
             _maps: Vec::new(),
             _open: Vec::new(),
@@ -105,6 +100,8 @@ impl<'l> State<'l> {
                 state.add_attached();
             }
             MapType::Xskmap => state.add_xdp_sockets(),
+            MapType::Sockmap | MapType::Sockhash => state.add_sockets("tcp-listen"),
+            MapType::ReuseportSockarray => state.add_sockets("tcp-reuse-listen"),
             MapType::CgroupArray => {
                 let (world, root) = (lab.machine.world(), Cgroup::root());
                 state.open("outer", Descriptor::open(world, root.child(10)));
@@ -178,6 +175,32 @@ impl<'l> State<'l> {
         self.open("prog", Descriptor::open(world, Other { is_socket: false }));
     }
 
+    fn add_sockets(&mut self, kind: &'static str) {
+        for (name, kind) in [("a", kind), ("b", kind), ("fresh", "tcp-new")] {
+            self.sockets.get_mut().push((name, kind, sockets::open(self.lab, kind)));
+        }
+        let world = self.lab.machine.world();
+        self.open("map", Descriptor::open(world, Other { is_socket: false }));
+    }
+
+    /// A socket's number, or one that is none, as wide as the map's values.
+    fn socket_word(&self, value: &str) -> Vec<u8> {
+        let word = match value {
+            "none" => 1 << 20,
+            "far" => 1 << 31,
+            "minus" => u64::MAX,
+            "huge" => 1 << 32,
+            "map" => self.named.iter().find(|(name, _)| *name == value).map_or(0, |n| n.1).into(),
+            value => {
+                let sockets = self.sockets.borrow();
+                let found = sockets.iter().find(|(name, ..)| *name == value);
+                found.unwrap_or_else(|| panic!("no socket {value}")).2.number().into()
+            }
+        };
+        let word: u64 = word;
+        word.to_le_bytes()[..self.def.value_size as usize].to_vec()
+    }
+
     fn open<T: Resource>(&mut self, name: &'static str, descriptor: Descriptor<T>) {
         self.named.push((name, descriptor.number()));
         self._open.push(Box::new(descriptor));
@@ -206,6 +229,9 @@ impl<'l> State<'l> {
     /// A fresh map in the state.
     pub(crate) fn make(&self) -> Arc<dyn Map> {
         let map = self.lab.map(&self.def);
+        for (_, kind, socket) in self.sockets.borrow_mut().iter_mut() {
+            *socket = sockets::open(self.lab, kind);
+        }
         for (key, value) in &self.put {
             if let Some(stacks) = map.downcast::<StackTrace>() {
                 assert_eq!(value, "stack");
@@ -220,14 +246,18 @@ impl<'l> State<'l> {
 
     /// Whether keys come in an order that depends on a hash.
     pub(crate) fn is_hashed(&self) -> bool {
-        use MapType::{Hash, HashOfMaps, PercpuHash};
-        matches!(MapType::from_id(self.def.map_type), Some(Hash | HashOfMaps | PercpuHash))
+        use MapType::{Hash, HashOfMaps, PercpuHash, Sockhash};
+        let map_type = MapType::from_id(self.def.map_type);
+        matches!(map_type, Some(Hash | HashOfMaps | PercpuHash | Sockhash))
     }
 
     /// A value as it is written, as bytes.
     pub(crate) fn bytes(&self, value: &str) -> Vec<u8> {
         if !self.attached.is_empty() {
             return self.with_program(value);
+        }
+        if !self.sockets.borrow().is_empty() {
+            return self.socket_word(value);
         }
         match self.named.iter().find(|(name, _)| *name == value) {
             Some((_, id)) => id.to_le_bytes().to_vec(),
@@ -263,6 +293,12 @@ impl<'l> State<'l> {
                 [] | [0, 0, 0, 0] => number,
                 program => format!("{number}+{}", name(&self.attached, word(program))),
             };
+        }
+        let sockets = self.sockets.borrow();
+        if !sockets.is_empty() {
+            let has = |socket: &Socket| socket.cookie().to_le_bytes()[..] == *value;
+            let found = sockets.iter().find(|(.., socket)| has(socket.object()));
+            return found.map_or_else(|| hex(value), |(name, ..)| (*name).to_owned());
         }
         if self.named.len() == 1 {
             return hex(value);
