@@ -4,7 +4,7 @@
 //
 // Most packets come from nobody on the list. The filter is small and says "no" for
 // certain; only when it says "maybe" does the program search the hash, and now and then
-// in vain. `block` puts an address into both, as the filter has to know all of the hash.
+// in vain. `trap` puts sources into both, as the filter has to know all that the hash does.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
@@ -31,32 +31,40 @@ struct {
 /* Packets that the filter let through, that were on the list, that were not after all. */
 __u64 certain, right, wrong;
 
-/* The context is the address in network byte order. */
-SEC("syscall")
-int block(__be32 *source)
+static __always_inline int source_of(struct xdp_md *ctx, __be32 *source)
 {
-	__be32 address = *source;
-	__u64 none = 0;
-	int error;
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
 
-	error = bpf_map_update_elem(&blocked, &address, &none, BPF_NOEXIST);
-	if (error)
-		return error; /* EEXIST: it is blocked already */
-	return bpf_map_push_elem(&filter, &address, BPF_ANY);
+	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return -1;
+	*source = ip->saddr;
+	return 0;
+}
+
+/* On an interface that nobody has reason to send to: who does is blocked. */
+SEC("xdp")
+int trap(struct xdp_md *ctx)
+{
+	__be32 source;
+	__u64 none = 0;
+
+	if (source_of(ctx, &source))
+		return XDP_DROP;
+	if (!bpf_map_update_elem(&blocked, &source, &none, BPF_NOEXIST))
+		bpf_map_push_elem(&filter, &source, BPF_ANY);
+	return XDP_DROP;
 }
 
 SEC("xdp")
 int check(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
 	__u64 *dropped;
 	__be32 source;
 
-	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+	if (source_of(ctx, &source))
 		return XDP_PASS;
-	source = ip->saddr;
 	if (bpf_map_peek_elem(&filter, &source)) {
 		__sync_fetch_and_add(&certain, 1);
 		return XDP_PASS;

@@ -13,14 +13,18 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-/* What tells flows apart; addresses and ports in network byte order. */
+/* What tells flows apart. */
 struct flow {
-	__be32 source;
-	__be32 destination;
-	__be16 source_port;
-	__be16 destination_port;
+	__u8 source[4];
+	__u8 destination[4];
+	__u16 source_port;
+	__u16 destination_port;
 	__u8 protocol;
 	__u8 padding[3]; /* keys are compared byte by byte, these too */
+};
+
+struct source {
+	__u8 address[4];
 };
 
 struct traffic {
@@ -39,17 +43,19 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
 	__uint(max_entries, 8);
-	__type(key, __be32);
+	__type(key, struct source);
 	__type(value, struct traffic);
 } talkers SEC(".maps");
 
 /* Flows that got an entry, each as often as it did. */
 __u64 opened;
 
-static __always_inline void count_talker(__be32 source, __u64 bytes)
+static __always_inline void count_talker(struct iphdr *ip, __u64 bytes)
 {
+	struct source source;
 	struct traffic first = {1, bytes}, *seen;
 
+	__builtin_memcpy(source.address, &ip->saddr, sizeof(source.address));
 	seen = bpf_map_lookup_elem(&talkers, &source);
 	if (!seen) {
 		bpf_map_update_elem(&talkers, &source, &first, BPF_NOEXIST);
@@ -78,13 +84,13 @@ int track(struct xdp_md *ctx)
 	if ((void *)(ports + 2) > end)
 		return XDP_DROP; /* cut before the ports */
 
-	flow.source = ip->saddr;
-	flow.destination = ip->daddr;
-	flow.source_port = ports[0];
-	flow.destination_port = ports[1];
+	__builtin_memcpy(flow.source, &ip->saddr, sizeof(flow.source));
+	__builtin_memcpy(flow.destination, &ip->daddr, sizeof(flow.destination));
+	flow.source_port = bpf_ntohs(ports[0]);
+	flow.destination_port = bpf_ntohs(ports[1]);
 	flow.protocol = ip->protocol;
 
-	count_talker(ip->saddr, bytes);
+	count_talker(ip, bytes);
 	seen = bpf_map_lookup_elem(&flows, &flow);
 	if (seen) {
 		__sync_fetch_and_add(&seen->packets, 1);

@@ -4,8 +4,9 @@
 //
 // `submit` sees packets and may not take long. What deserves a longer look it writes into
 // a slot, and the slot's number goes into a queue; `work` takes numbers out of the queue,
-// first come, first served. Free slots lie on a stack: the one freed last is used next,
-// while its memory is still in a cache. `setup` puts all of them there.
+// first come, first served, one whenever a CPU turns to another task. Spare slots lie on a
+// stack, where user space puts them at first: the one used last is used next, while its
+// memory is still in a cache.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -41,21 +42,9 @@ struct {
 	__type(value, __u32);
 } spare SEC(".maps");
 
-/* Bytes of all packets that `work` has seen to, and packets that found no free slot. */
+/* Bytes of all packets that `work` has seen to, and packets that found no spare slot. */
 __u64 worked;
 __u64 lost;
-
-SEC("syscall")
-int setup(void *ctx)
-{
-	__u32 slot;
-	int pushed = 0;
-
-	for (slot = 0; slot < SLOTS; slot++)
-		if (!bpf_map_push_elem(&spare, &slot, BPF_ANY))
-			pushed++;
-	return pushed; /* a second call finds the stack full: 0 */
-}
 
 SEC("xdp")
 int submit(struct xdp_md *ctx)
@@ -74,7 +63,7 @@ int submit(struct xdp_md *ctx)
 	}
 	job = bpf_map_lookup_elem(&slots, &slot);
 	if (!job)
-		return XDP_ABORTED; /* a number that `setup` did not push */
+		return XDP_ABORTED; /* there is no slot of that number */
 	job->source = ip->saddr;
 	job->length = bpf_ntohs(ip->tot_len);
 	job->protocol = ip->protocol;
@@ -83,7 +72,7 @@ int submit(struct xdp_md *ctx)
 }
 
 /* Sees to one job; returns whether there was one. */
-SEC("syscall")
+SEC("raw_tp/sched_switch")
 int work(void *ctx)
 {
 	struct job *job;

@@ -48,11 +48,11 @@ enum fate { NO_TENANT, CLOSED_PORT, OPEN_PORT, FATES };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, FATES);
-	__type(key, enum fate);
+	__type(key, __u32);
 	__type(value, __u64);
 } fates SEC(".maps");
 
-static __always_inline int end_as(enum fate fate)
+static __always_inline int end_as(__u32 fate)
 {
 	__u64 *count = bpf_map_lookup_elem(&fates, &fate);
 
