@@ -119,6 +119,7 @@ mod cpus;
 mod engine;
 mod error;
 mod host;
+mod inner;
 mod loaded;
 mod map;
 mod object;

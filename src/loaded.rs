@@ -188,6 +188,7 @@ fn create(
         btf: parsed.btf().cloned(),
         key: decl.key_type,
         value: decl.value_type,
+        inner: decl.inner,
         variables: variables.into(),
     };
     let map = Map::new(made, types);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use skep_loader::Variable;
 use skep_loader::btf::{Btf, TypeId, View};
+use skep_loader::{InnerTypes, Variable};
 use skep_maps::{Errno, Keys, MapDef, MapError, MapType, ProgramOp, sys};
 
 use crate::loaded::Program;
@@ -25,6 +25,8 @@ pub(crate) struct Types {
     pub(crate) btf: Option<Arc<Btf>>,
     pub(crate) key: Option<TypeId>,
     pub(crate) value: Option<TypeId>,
+    /// For a map of maps: those of its inner maps.
+    pub(crate) inner: InnerTypes,
     /// For the map of a data section: its variables.
     pub(crate) variables: Arc<[Variable]>,
 }
@@ -47,6 +49,10 @@ impl Map {
 
     pub(crate) fn map(&self) -> &Arc<dyn skep_maps::Map> {
         self.user.map()
+    }
+
+    pub(crate) fn types(&self) -> &Types {
+        &self.types
     }
 
     /// The map's definition.
@@ -361,18 +367,6 @@ impl Map {
             return Err(self.wrong_type("programs"));
         }
         self.update_bytes(&index.to_le_bytes(), &program.id().to_le_bytes(), 0)
-    }
-
-    /// Puts a map into a map of maps.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Map`] with the kernel's error number; [`Error::WrongType`].
-    pub fn set_map<K: Bytes>(&self, key: &K, inner: &Self) -> Result<(), Error> {
-        if !matches!(self.map_type(), MapType::ArrayOfMaps | MapType::HashOfMaps) {
-            return Err(self.wrong_type("inner maps"));
-        }
-        self.update_bytes(&key.to_bytes(), &inner.id().to_le_bytes(), 0)
     }
 
     /// The parts of a per-CPU value, without their padding.

@@ -55,6 +55,11 @@ impl Failure {
         Self { kind: Kind::Expectation, message, help: None, fault: None, printed: true }
     }
 
+    /// The same, with the place where it happened before it.
+    pub(crate) fn at(self, place: &str) -> Self {
+        Self { message: format!("{place}{}", self.message), ..self }
+    }
+
     /// The same, when the JSON document has been printed, with the error in it.
     pub(crate) fn printed(self) -> Self {
         Self { printed: true, ..self }

@@ -6,8 +6,11 @@
 mod args;
 mod failure;
 mod input;
+mod preload;
 mod print;
 mod redirect;
+mod report;
+mod steps;
 mod verb;
 
 use std::process::ExitCode;
