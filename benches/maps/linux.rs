@@ -1,4 +1,7 @@
 //! The kernel's maps, under its JIT: programs that do sixteen operations a run.
+//!
+//! They are traffic control programs: the kernel lets XDP programs of different threads
+//! into test runs one after the other.
 
 use skep_oracle::asm::{
     ADD, AND, Asm, DW, H, JEQ, LSH, MOV, MUL, OR, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, RSH, W,
@@ -53,7 +56,7 @@ pub(crate) fn side(kernel: &Kernel, work: &Work) -> Box<dyn Side> {
             let words = [seed.to_le_bytes(), (thread << 31).to_le_bytes()].concat();
             state.update(&[0; 4], &words, 0).unwrap();
             let insns = program(work.kind, &map, &state, thread);
-            (kernel.load(&ProgSpec::new(prog_type::XDP, &insns)).unwrap(), state)
+            (kernel.load(&ProgSpec::new(prog_type::SCHED_CLS, &insns)).unwrap(), state)
         })
         .collect();
     Box::new(Linux { kernel: kernel.clone(), kind: work.kind, map, programs })

@@ -35,6 +35,12 @@ pub enum CreateError {
         /// What is missing.
         what: String,
     },
+    /// The file does not hold a map that this process can use.
+    #[error("the file holds no map to attach to: {problem}")]
+    NoMap {
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 impl CreateError {
@@ -45,6 +51,7 @@ impl CreateError {
             Self::Refused { errno, .. } => *errno,
             Self::UnknownType { .. } => Errno::EINVAL,
             Self::Unsupported { .. } => Errno::EOPNOTSUPP,
+            Self::NoMap { .. } => Errno::EBADF,
         }
     }
 }

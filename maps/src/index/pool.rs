@@ -14,7 +14,8 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause, thread_number};
 /// which put a new element in before the old one goes, also when the map is full.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// For each shard, the top of its stack, and how many ids of its share were ever used.
+    /// For each shard, the top of its stack, and how many ids of its share were ever used:
+    /// from the lowest on in the lower half, from the highest in the upper half.
     shards: Cells64,
     /// For each id that is on a stack, the id + 1 of the one below.
     links: Cells32,
@@ -74,9 +75,10 @@ impl Pool {
     #[inline]
     pub(crate) fn take(&self) -> Option<u32> {
         let own = thread_number() & self.shard_mask;
-        let taken = self.pop(own).or_else(|| self.take_unused(own)).or_else(|| {
+        let taken = self.pop(own).or_else(|| self.take_unused(own, Side::Own)).or_else(|| {
             let mut others = (1..=self.shard_mask).map(|n| (own + n) & self.shard_mask);
-            others.find_map(|shard| self.pop(shard).or_else(|| self.take_unused(shard)))
+            others
+                .find_map(|shard| self.pop(shard).or_else(|| self.take_unused(shard, Side::Other)))
         });
         // Whatever the new owner writes comes after the old one's last word.
         fence(Ordering::Release);
@@ -149,23 +151,31 @@ impl Pool {
         None
     }
 
-    /// Takes an id that was never used from a shard's share of them.
-    fn take_unused(&self, shard: usize) -> Option<u32> {
-        let unused = self.cell(shard, USED);
+    /// Takes an id that was never used from a shard's share of them: its own threads take
+    /// the lowest, the others the highest, so that their memory is apart.
+    fn take_unused(&self, shard: usize, side: Side) -> Option<u32> {
         let before = |shards: usize| {
-            let shards = shards as u64;
-            u64::from(self.capacity) * shards / (self.shard_mask as u64 + 1)
+            let ids = u64::from(self.capacity) * shards as u64 / (self.shard_mask as u64 + 1);
+            low(ids)
         };
         let (start, end) = (before(shard), before(shard + 1));
-        let mut used = unused.load(Ordering::Relaxed);
-        while start + used < end {
+        let cell = self.cell(shard, USED);
+        let mut used = cell.load(Ordering::Relaxed);
+        loop {
+            let (from_start, from_end) = (low(used), low(used >> 32));
+            if from_start + from_end >= end - start {
+                return None;
+            }
+            let (id, step) = match side {
+                Side::Own => (start + from_start, 1),
+                Side::Other => (end - 1 - from_end, 1 << 32),
+            };
             let order = Ordering::Relaxed;
-            match unused.compare_exchange_weak(used, used + 1, order, order) {
-                Ok(_) => return Some(low(start + used)),
+            match cell.compare_exchange_weak(used, used + step, order, order) {
+                Ok(_) => return Some(id),
                 Err(now) => used = now,
             }
         }
-        None
     }
 
     /// A cell of a shard. The top is an id + 1, 0 when the stack is empty; above it stands a
@@ -177,6 +187,15 @@ impl Pool {
     fn spare(&self, slot: usize) -> &AtomicU32 {
         &self.spares[slot * LINE32]
     }
+}
+
+/// Who takes an id.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    /// A thread of the shard.
+    Own,
+    /// Another thread, whose own shard has none.
+    Other,
 }
 
 /// A spare that is in use, and where it belongs.

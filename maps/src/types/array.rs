@@ -19,6 +19,7 @@ pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Keys,
     special: fields::SHARED,
+    shareable: true,
     ..Rules::new(check, make)
 };
 

@@ -26,8 +26,13 @@ const OWN_BYTES: u64 = 312;
 /// Values up to this many bytes are copied to the host's stack.
 const SHORT: usize = 64;
 
-pub(super) static RULES: Rules =
-    Rules { keys: Keys::None, ops: &[Op::Push, Op::Peek], extra: true, ..Rules::new(check, make) };
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::None,
+    ops: &[Op::Push, Op::Peek],
+    extra: true,
+    shareable: true,
+    ..Rules::new(check, make)
+};
 
 /// Kernel `bloom_map_alloc_check`, then `bloom_map_alloc`.
 fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {

@@ -31,6 +31,7 @@ pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
     special: fields::SHARED,
+    shareable: true,
     ..Rules::new(check, make)
 };
 

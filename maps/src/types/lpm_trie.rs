@@ -30,6 +30,7 @@ const MOST_BYTES: u32 = (4 << 20) - 256 - NODE_BYTES;
 pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::Update, Op::Delete],
     batches: Batches::KeysAndDelete,
+    shareable: true,
     ..Rules::new(check, make)
 };
 

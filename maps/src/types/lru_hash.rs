@@ -25,6 +25,7 @@ pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
     special: fields::UNLOCKED,
+    shareable: true,
     ..Rules::new(check, make)
 };
 

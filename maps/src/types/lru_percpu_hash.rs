@@ -24,6 +24,7 @@ pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Buckets,
     special: fields::PERCPU,
+    shareable: true,
     ..Rules::new(check, make)
 };
 

@@ -69,6 +69,8 @@ pub(crate) struct Rules {
     extra: bool,
     /// Flags that the kernel adds when it makes a map.
     adds: u32,
+    /// Whether all that a map is lies in its home and means the same in every process.
+    shareable: bool,
 }
 
 impl Rules {
@@ -85,6 +87,7 @@ impl Rules {
             inner: true,
             extra: false,
             adds: 0,
+            shareable: false,
         }
     }
 }
@@ -285,6 +288,15 @@ impl fmt::Display for MapType {
 /// [`CreateError`] with the kernel's error number and the rule that was broken, or
 /// with the name of what skep does not have.
 pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateError> {
+    create_in(world, def, Home::private())
+}
+
+/// Makes a map in a home, or finds it there.
+pub(crate) fn create_in(
+    world: &Arc<World>,
+    def: &MapDef,
+    home: Home,
+) -> Result<Arc<dyn Map>, CreateError> {
     let Some(map_type) = MapType::from_id(def.map_type) else {
         return Err(CreateError::UnknownType { map: def.name.clone(), map_type: def.map_type });
     };
@@ -300,11 +312,15 @@ pub fn create(world: &Arc<World>, def: &MapDef) -> Result<Arc<dyn Map>, CreateEr
     };
     check_common(def, rules).map_err(refused)?;
     (rules.check)(world, def).map_err(refused)?;
+    if home.is_shared() && !(rules.shareable && def.special.is_empty()) {
+        let what = "a file for maps whose contents mean something in one process only".to_owned();
+        return Err(CreateError::Unsupported { map: def.name.clone(), what });
+    }
     let def = settled(def);
     fields::check(&def, rules.special).map_err(refused)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
-    let core = Core::new(world, map_type, rules, def, Home::private()).map_err(failed)?;
+    let core = Core::new(world, map_type, rules, def, home).map_err(failed)?;
     let map = (rules.make)(world, core).map_err(failed)?;
     world.register(&map);
     Ok(map)

@@ -21,6 +21,7 @@ pub(super) static RULES: Rules = Rules {
     ops: &[Op::Lookup, Op::LookupPercpu, Op::Update, Op::Delete, Op::ForEach],
     batches: Batches::Keys,
     special: fields::PERCPU,
+    shareable: true,
     ..Rules::new(check, make)
 };
 

@@ -21,7 +21,12 @@ const OWN_BYTES: u64 = 312;
 
 /// The rules of both types.
 pub(super) const fn rules(make: Make) -> Rules {
-    Rules { keys: Keys::None, ops: &[Op::Push, Op::Pop, Op::Peek], ..Rules::new(check, make) }
+    Rules {
+        keys: Keys::None,
+        ops: &[Op::Push, Op::Pop, Op::Peek],
+        shareable: true,
+        ..Rules::new(check, make)
+    }
 }
 
 /// Kernel `queue_stack_map_alloc_check`.

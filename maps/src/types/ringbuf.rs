@@ -22,8 +22,9 @@ use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
 use crate::positions::{BUSY, DISCARD, Headers, Next, Positions, size_of, span_of};
-use crate::segment::{Cells64, build};
+use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, Ordering};
+use crate::word_lock::WordGuard;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -42,8 +43,12 @@ const PRECISE: u32 = 16 << 20;
 /// Pages before the data: the structure, the consumer's and the producer's position.
 const DATA_PAGE: u32 = 3;
 
-pub(super) static RULES: Rules =
-    Rules { keys: Keys::None, ops: &[ProgramOp::RingBuf], ..Rules::new(check, make) };
+pub(super) static RULES: Rules = Rules {
+    keys: Keys::None,
+    ops: &[ProgramOp::RingBuf],
+    shareable: true,
+    ..Rules::new(check, make)
+};
 
 fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
@@ -58,8 +63,8 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let size = core.def().max_entries;
     let what = format!("record of ring buffer `{}`", core.def().name);
-    let (positions, dropped) = build(core.home(), &core.def().name, |parts| {
-        (Positions::new(parts, u64::from(size)), parts.cells64(1))
+    let (positions, dropped, turn) = build(core.home(), &core.def().name, |parts| {
+        (Positions::new(parts, u64::from(size)), parts.cells64(1), parts.cells32(1))
     })?;
     let precise = size <= PRECISE;
     let data = Span::new(
@@ -75,7 +80,7 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     )
     .map_err(|_| Errno::ENOMEM)?;
     let (consuming, event) = (Mutex::new(()), OnceLock::new());
-    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, consuming, event }))
+    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, turn, consuming, event }))
 }
 
 /// A ring buffer.
@@ -89,7 +94,9 @@ pub struct RingBuf {
     positions: Positions,
     /// How many reservations failed.
     dropped: Cells64,
-    /// Held by the one consumer while it walks.
+    /// Held by the one consumer of all processes while it walks.
+    turn: Cells32,
+    /// The same in this process, where others can sleep until it is free.
     consuming: Mutex<()>,
     event: OnceLock<OwnedFd>,
 }
@@ -197,6 +204,7 @@ impl RingBuf {
     /// walks at a time; others wait.
     pub fn consume(&self, mut callback: impl FnMut(GuestSlice<'_>) -> ControlFlow<()>) -> Consumed {
         let _one = lock(&self.consuming);
+        let _of_all = WordGuard::take(&self.turn[0]);
         let mut consumed = Consumed::default();
         while let Next::Record(pos, header) = self.positions.next(self) {
             let mut flow = ControlFlow::Continue(());
