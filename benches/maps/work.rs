@@ -110,7 +110,7 @@ pub(crate) fn random(state: &mut u64) -> u64 {
 /// are not there, half of them for each thread.
 pub(crate) fn pick(op: HashOp, entries: u32, random: u64, thread: u64) -> u32 {
     let number = match op {
-        HashOp::Get | HashOp::Update => (random >> 32) * u64::from(entries) >> 32,
+        HashOp::Get | HashOp::Update => ((random >> 32) * u64::from(entries)) >> 32,
         HashOp::InsertDelete => u64::from(entries) + ((random & 511) << 1 | thread & 1),
     };
     u32::try_from(number).expect("below the number of entries")

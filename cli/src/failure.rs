@@ -55,8 +55,11 @@ impl Failure {
         Self { kind: Kind::Expectation, message, help: None, fault: None, printed: true }
     }
 
-    /// The same, with the place where it happened before it.
+    /// The same, with the place where it happened before it; a fault names one itself.
     pub(crate) fn at(self, place: &str) -> Self {
+        if self.kind == Kind::Fault || self.message.is_empty() {
+            return self;
+        }
         Self { message: format!("{place}{}", self.message), ..self }
     }
 

@@ -11,6 +11,7 @@ mod print;
 mod redirect;
 mod report;
 mod steps;
+mod task;
 mod verb;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use crate::args::{Global, RunArgs};
 use crate::failure::Failure;
 use crate::print::Printer;
 use crate::redirect;
+use crate::task::Task;
 
 /// Runs whose output packets are printed without being asked for.
 const FEW_RUNS: u64 = 16;
@@ -28,28 +29,21 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// A report on these programs, one for each step.
-    pub(crate) fn new(
-        global: &Global,
-        args: &'a RunArgs,
-        object: &str,
-        programs: &[&Program],
-    ) -> Self {
-        let first = programs.first();
+    /// A report on these steps.
+    pub(crate) fn new(global: &Global, args: &'a RunArgs, object: &str, tasks: &[Task]) -> Self {
+        let first = tasks.first().map(|task| &task.program);
         let head = json!({
             "object": object,
             "program": first.map(|program| program.name()),
             "type": first.and_then(|program| program.prog_type()).map(|t| t.name),
             "engine": global.engine.name(),
         });
-        let mut packets = args.steps.all().iter().filter_map(|step| step.packet.as_deref());
-        let has_capture = packets.any(is_capture);
-        let named = programs.len() > 1;
+        let named = tasks.len() > 1;
         Self {
             json: global.json,
             out: Printer::new(),
             head,
-            numbered: args.repeat > 1 || has_capture || named,
+            numbered: args.repeat > 1 || named || tasks.iter().any(Task::has_capture),
             named,
             data_out: args.data_out,
             expect: args.expect.as_deref(),
@@ -77,7 +71,7 @@ impl<'a> Report<'a> {
         output: &Output,
         events: &[Event],
     ) -> Result<(), Failure> {
-        self.check(n, output);
+        self.check(n, program, output);
         if self.json {
             let json = self.run_json(n, cpu, program, output, events);
             return self.element(&json);
@@ -168,7 +162,7 @@ impl<'a> Report<'a> {
     }
 
     /// Compares a run with `--expect`.
-    fn check(&mut self, n: u64, output: &Output) {
+    fn check(&mut self, n: u64, program: &Program, output: &Output) {
         let Some(expect) = self.expect else { return };
         let number = parse_integer(expect);
         let as_expected = match number {
@@ -183,7 +177,8 @@ impl<'a> Report<'a> {
                 Some(action) => format!("{action} ({})", output.retval),
                 None => output.retval.to_string(),
             };
-            self.unexpected = Some(format!("run {n} returned {got}, not {expect}"));
+            let name = if self.named { format!(" of `{}`", program.name()) } else { String::new() };
+            self.unexpected = Some(format!("run {n}{name} returned {got}, not {expect}"));
         }
     }
 
@@ -217,11 +212,6 @@ impl<'a> Report<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether an input is a file of many packets.
-fn is_capture(packet: &str) -> bool {
-    !packet.starts_with("hex:") && !packet.starts_with('@')
 }
 
 /// Bytes in hexadecimal, cut where they get long; the JSON document has all of them.

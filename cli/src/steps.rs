@@ -1,8 +1,9 @@
 //! The steps of a run: `--then` parts the command line, and each part has a program and an
 //! input of its own.
 
-use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+
+use crate::failure::Failure;
 
 /// One program and its input, as typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,9 +14,16 @@ pub(crate) struct Step {
     pub(crate) set: Vec<String>,
 }
 
-/// The steps in their order; there is at least one.
+/// All steps, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Steps(Vec<Step>);
+pub(crate) struct Steps(Result<Vec<Step>, Problem>);
+
+/// Why a step makes no sense, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Problem {
+    message: String,
+    help: String,
+}
 
 /// The options of all steps, mixed: which belong together is in their positions.
 #[derive(Debug, Args)]
@@ -39,15 +47,18 @@ struct Mixed {
 }
 
 impl Steps {
-    /// The steps in their order.
-    pub(crate) fn all(&self) -> &[Step] {
-        &self.0
+    /// The steps in their order; there is at least one.
+    pub(crate) fn all(&self) -> Result<&[Step], Failure> {
+        match &self.0 {
+            Ok(steps) => Ok(steps),
+            Err(Problem { message, help }) => Err(Failure::usage(message, Some(help.clone()))),
+        }
     }
+}
 
-    /// What precedes a message about a step: nothing when there is only one.
-    pub(crate) fn place(&self, index: usize) -> String {
-        if self.0.len() == 1 { String::new() } else { format!("step {}: ", index + 1) }
-    }
+/// What precedes a message about one of `count` steps: nothing when it is the only one.
+pub(crate) fn place(index: usize, count: usize) -> String {
+    if count == 1 { String::new() } else { format!("step {}: ", index + 1) }
 }
 
 impl Args for Steps {
@@ -63,16 +74,20 @@ impl Args for Steps {
 impl FromArgMatches for Steps {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let starts: Vec<usize> = matches.indices_of("then").into_iter().flatten().collect();
-        let mut steps = Self(vec![Step::default(); starts.len() + 1]);
-        let step_of = |index: usize| starts.partition_point(|&start| start < index);
+        let count = starts.len() + 1;
+        let mut steps = vec![Step::default(); count];
         for option in ["prog", "packet", "ctx", "set"] {
             let indices = matches.indices_of(option).into_iter().flatten();
             let values = matches.get_many::<String>(option).into_iter().flatten();
             for (index, value) in indices.zip(values) {
-                steps.give(step_of(index), option, value)?;
+                let step = starts.partition_point(|&start| start < index);
+                if let Err(problem) = steps[step].give(option, value) {
+                    let message = place(step, count) + &problem.message;
+                    return Ok(Self(Err(Problem { message, ..problem })));
+                }
             }
         }
-        Ok(steps)
+        Ok(Self(Ok(steps)))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -81,26 +96,27 @@ impl FromArgMatches for Steps {
     }
 }
 
-impl Steps {
-    fn give(&mut self, at: usize, option: &str, value: &str) -> Result<(), Error> {
-        let place = self.place(at);
-        let refuse = |what: String| Err(Error::raw(ErrorKind::ArgumentConflict, place + &what));
-        let step = &mut self.0[at];
+impl Step {
+    fn give(&mut self, option: &str, value: &str) -> Result<(), Problem> {
         let slot = match option {
-            "prog" => &mut step.prog,
-            "packet" => &mut step.packet,
-            "ctx" => &mut step.ctx,
+            "prog" => &mut self.prog,
+            "packet" => &mut self.packet,
+            "ctx" => &mut self.ctx,
             _ => {
-                step.set.push(value.to_owned());
+                self.set.push(value.to_owned());
                 return Ok(());
             }
         };
         if slot.is_some() {
-            return refuse(format!("--{option} is given twice; --then starts a further step"));
+            let message = format!("--{option} is given twice");
+            let help = "start a further step with --then".to_owned();
+            return Err(Problem { message, help });
         }
         *slot = Some(value.to_owned());
-        if step.packet.is_some() && step.ctx.is_some() {
-            return refuse("--packet and --ctx are two inputs; a run has one".to_owned());
+        if self.packet.is_some() && self.ctx.is_some() {
+            let message = "--packet and --ctx are both given".to_owned();
+            let help = "a program takes one or the other".to_owned();
+            return Err(Problem { message, help });
         }
         Ok(())
     }
@@ -123,7 +139,7 @@ mod tests {
     fn steps(line: &str) -> Result<Vec<Step>, String> {
         let words = ["line"].into_iter().chain(line.split_whitespace());
         let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        Ok(line.steps.all().to_vec())
+        line.steps.0.map_err(|problem| problem.message)
     }
 
     fn step(prog: &str, ctx: Option<&str>, set: &[&str]) -> Step {
@@ -157,10 +173,9 @@ mod tests {
     #[test]
     fn a_step_has_one_program_and_one_input() {
         let problem = |line: &str| steps(line).unwrap_err();
-        assert!(problem("-n a -n b").contains("--prog is given twice; --then starts"));
-        assert!(problem("-n a --then -n b -n c").contains("step 2: --prog is given twice"));
-        assert!(
-            problem("--ctx 1 --then --ctx 2 --packet 3").contains("step 2: --packet and --ctx")
-        );
+        assert_eq!(problem("-n a -n b"), "--prog is given twice");
+        assert_eq!(problem("-n a --then -n b -n c"), "step 2: --prog is given twice");
+        let line = "--ctx 1 --then --ctx 2 --packet 3";
+        assert_eq!(problem(line), "step 2: --packet and --ctx are both given");
     }
 }

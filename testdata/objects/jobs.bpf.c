@@ -20,7 +20,7 @@ struct job {
 	__be32 source;
 	__u16 length;
 	__u8 protocol;
-	__u8 done; /* how often the slot was used */
+	__u8 uses; /* how often the slot was used */
 };
 
 struct {
@@ -85,7 +85,7 @@ int work(void *ctx)
 		return 0;
 	bpf_printk("slot %u: %u bytes, protocol %u", slot, job->length, job->protocol);
 	__sync_fetch_and_add(&worked, job->length);
-	job->done++;
+	job->uses++;
 	bpf_map_push_elem(&spare, &slot, BPF_ANY);
 	return 1;
 }

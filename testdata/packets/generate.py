@@ -86,7 +86,7 @@ for number in range(32):
     frames.append(ethernet(0x0800, ipv4("203.0.113.9", udp(50001, 4433, bytes(200)), UDP)))
 write("flows.pcap", frames)
 
-sources = ["10.1.2.3", "10.9.0.1", "10.9.0.77", "192.0.2.33", "2001:db8:1::5",
+sources = ["10.1.2.3", "10.9.0.1", "10.9.0.100", "192.0.2.33", "2001:db8:1::5",
            "2001:db8:1:bad::5", "2001:db8:2::5", "fe80::2"]
 frames = [ethernet(0x86DD, ipv6(source, udp(50000, 53))) if ":" in source
           else ethernet(0x0800, ipv4(source, udp(50000, 53), UDP)) for source in sources]

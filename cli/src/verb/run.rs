@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep::value::parse_integer;
 use skep::{
     FixedHost, Host, Input, Loaded, Map, MapSnapshot, MapType, Object, Program, Runner, SystemHost,
     Vm,
@@ -12,12 +11,14 @@ use skep::{
 
 use crate::args::{Global, HostKind, RunArgs};
 use crate::failure::Failure;
-use crate::input::{Packet, Packets, assignment, bytes};
+use crate::input::{Packet, assignment};
 use crate::preload::{parse_value, preload};
 use crate::report::Report;
-use crate::steps::Step;
+use crate::steps::place;
+use crate::task::{Inputs, Task};
 
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
+    let steps = args.steps.all()?;
     let mut object = Object::open(&args.object)?;
     for setting in &args.global {
         let (name, text) = assignment("--global", setting)?;
@@ -25,24 +26,25 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     }
     let fixed = Arc::new(FixedHost::default().clock_step(global.clock_step).seed(global.seed));
     let vm = build(global, &fixed)?;
-    let steps = args.steps.all().iter().enumerate();
-    let chosen = steps.clone().map(|(index, step)| {
-        choose(&object, step.prog.as_deref())
-            .map_err(|failure| failure.at(&args.steps.place(index)))
-    });
-    let names = chosen.collect::<Result<Vec<String>, Failure>>()?;
+    let at = |index: usize| move |failure: Failure| failure.at(&place(index, steps.len()));
+    let names = steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| choose(&object, step.prog.as_deref()).map_err(at(index)));
+    let names = names.collect::<Result<Vec<String>, Failure>>()?;
     let object_name = object.name().to_owned();
     let loaded = vm.load(object)?;
-    let tasks = steps.zip(&names).map(|((index, step), name)| {
-        Task::new(&loaded, name, step).map_err(|failure| failure.at(&args.steps.place(index)))
-    });
+    let tasks = steps
+        .iter()
+        .zip(&names)
+        .enumerate()
+        .map(|(index, (step, name))| Task::new(&loaded, name, step).map_err(at(index)));
     let tasks = tasks.collect::<Result<Vec<Task>, Failure>>()?;
     preload(&loaded, args)?;
 
     let before = contents(&loaded);
-    let programs: Vec<&Program> = tasks.iter().map(|task| &task.program).collect();
     let mut session = Session {
-        report: Report::new(global, args, &object_name, &programs),
+        report: Report::new(global, args, &object_name, &tasks),
         runners: runners(global, &vm)?,
         loaded: &loaded,
         fixed,
@@ -50,7 +52,8 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         count: 0,
     };
     session.report.start()?;
-    let mut result = tasks.into_iter().try_for_each(|task| session.run(task));
+    let mut runs = tasks.into_iter().enumerate();
+    let mut result = runs.try_for_each(|(index, task)| session.run(task).map_err(at(index)));
     let dump = result.is_err() || !global.quiet;
     let maps = if dump { changed(&loaded, &before, args.dump_maps) } else { Vec::new() };
     session.report.finish(&maps, &mut result)?;
@@ -138,41 +141,6 @@ fn changed(loaded: &Loaded, before: &Contents, all: bool) -> Vec<MapSnapshot> {
         all || (!is_ring && before.get(map.name()) != Some(&entries(map)))
     });
     maps.map(MapSnapshot::of).collect()
-}
-
-/// A program and what it is to be run on.
-struct Task {
-    program: Program,
-    inputs: Inputs,
-    fields: Vec<(String, u64)>,
-}
-
-/// Where inputs come from.
-enum Inputs {
-    Packets(Packets),
-    One(Input),
-}
-
-impl Task {
-    fn new(loaded: &Loaded, program: &str, step: &Step) -> Result<Self, Failure> {
-        let inputs = match (&step.packet, &step.ctx) {
-            (Some(packet), _) => Inputs::Packets(Packets::open(packet)?),
-            (None, Some(ctx)) => Inputs::One(Input::raw(bytes("--ctx", ctx)?)),
-            (None, None) => Inputs::One(Input::none()),
-        };
-        let fields = step.set.iter().map(|setting| field(setting));
-        let fields = fields.collect::<Result<_, _>>()?;
-        Ok(Self { program: loaded.program(program)?, inputs, fields })
-    }
-}
-
-/// The two sides of a `--set`.
-fn field(setting: &str) -> Result<(String, u64), Failure> {
-    let (name, text) = assignment("--set", setting)?;
-    let value = parse_integer(text).and_then(|n| u64::try_from(n).ok());
-    let value = value
-        .ok_or_else(|| Failure::usage(format!("--set {name}: `{text}` is no number"), None))?;
-    Ok((name.to_owned(), value))
 }
 
 /// All runs of one command.
