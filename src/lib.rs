@@ -125,23 +125,28 @@ mod map;
 mod object;
 mod open;
 mod output;
+mod perf_buffer;
 mod ring_buffer;
 mod runner;
 mod snapshot;
+mod user_ring_buffer;
 pub mod value;
 mod vm;
+mod wait;
 
 pub use bytes::Bytes;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use host::SystemHost;
-pub use loaded::{Event, Loaded, Program};
+pub use loaded::{Event, Loaded, Lost, Program};
 pub use map::Map;
 pub use object::{Global, MapSettings, Object};
 pub use output::Output;
+pub use perf_buffer::{PerfBuffer, PerfSample};
 pub use ring_buffer::RingBuffer;
 pub use runner::{PacketBuffer, Runner};
 pub use snapshot::{MapSnapshot, Snapshot};
+pub use user_ring_buffer::{UserRecord, UserRingBuffer};
 pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;
@@ -149,5 +154,6 @@ pub use skep_maps::{Cgroup, Descriptor, Destination, Errno, MapDef, MapType, Xdp
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{
-    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Redirect, Task, helpers, is_poison,
+    Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Redirect, StackKind, Task,
+    helpers, is_poison,
 };

@@ -1,16 +1,18 @@
 //! A loaded object: its maps exist, its programs are linked.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde_json::Value;
 use skep_loader::{DataKind, Endian, Init, MapDecl, POISON_CALL, ProgramDef};
-use skep_maps::MapType;
+use skep_maps::perf::{PerfEvent, PerfRecord};
+use skep_maps::{MapType, PerfEventArray, RingBuf};
 use skep_vm::isa::Op;
 use skep_vm::prog::ProgType;
 use skep_vm::{ProgramError, ProgramSpec, SourceLine};
 
 use crate::map::Types;
-use crate::{Error, Map, Object, Snapshot, Vm, value};
+use crate::{Error, Map, Object, PerfBuffer, Snapshot, Vm, value};
 
 /// A loaded object. A cheap handle; clones are the same object.
 #[derive(Debug, Clone)]
@@ -44,15 +46,29 @@ pub struct Program {
     inner: Arc<skep_vm::Program>,
 }
 
-/// A record that a program sent.
+/// A record or a sample that a program sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The name of the map it came through.
     pub map: String,
+    /// For a sample of a perf event, the virtual CPU that the program ran on; ring buffers
+    /// do not tell.
+    pub cpu: Option<u32>,
     /// Its bytes.
     pub data: Vec<u8>,
     /// What they hold, when the map's value type says so.
     pub value: Option<Value>,
+}
+
+/// Samples that found no room in the buffer of a perf event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The name of the map.
+    pub map: String,
+    /// The virtual CPU that programs ran on.
+    pub cpu: u32,
+    /// How many there were, since the buffer was opened.
+    pub count: u64,
 }
 
 impl Loaded {
@@ -147,20 +163,58 @@ impl Loaded {
         &self.inner.maps
     }
 
-    /// Takes the records that wait in the object's ring buffers, map by map.
+    /// Opens buffers of `pages` pages for all arrays of perf events of the object that
+    /// hold no event yet, as [`Map::perf_buffer`] does; what programs put out then waits
+    /// there for [`Loaded::events`] for as long as the result is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::perf_buffer`].
+    pub fn open_perf_buffers(&self, pages: u32) -> Result<Vec<PerfBuffer>, Error> {
+        let unset = |map: &&Map| {
+            let array = map.map().downcast::<PerfEventArray>();
+            array.is_some_and(|array| array.events().is_empty())
+        };
+        self.maps().iter().filter(unset).map(|map| map.perf_buffer(pages)).collect()
+    }
+
+    /// Takes the records and samples that wait in the object's ring buffers and perf
+    /// events, map by map, and CPU by CPU.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         let mut events = Vec::new();
-        for map in self.maps().iter().filter(|map| map.map_type() == MapType::Ringbuf) {
-            let Some(ring) = map.map().downcast::<skep_maps::RingBuf>() else { continue };
-            ring.consume(|record| {
-                let data = record.to_vec();
-                let value = map.value_value(&data);
-                events.push(Event { map: map.name().to_owned(), data, value });
-                std::ops::ControlFlow::Continue(())
-            });
+        for map in self.maps() {
+            if let Some(ring) = map.map().downcast::<RingBuf>() {
+                ring.consume(|record| {
+                    let data = record.to_vec();
+                    let value = map.value_value(&data);
+                    events.push(Event { map: map.name().to_owned(), cpu: None, data, value });
+                    ControlFlow::Continue(())
+                });
+            }
+            for (cpu, event) in perf_events(map) {
+                event.consume(|record| {
+                    if let PerfRecord::Sample(data) = record {
+                        // The type of the map's values is that of descriptors.
+                        let (map, data) = (map.name().to_owned(), data.to_vec());
+                        events.push(Event { map, cpu: Some(cpu), data, value: None });
+                    }
+                    ControlFlow::Continue(())
+                });
+            }
         }
         events
+    }
+
+    /// The samples that found no room in perf events, where there were any.
+    #[must_use]
+    pub fn lost(&self) -> Vec<Lost> {
+        let lost = |map: &Map| {
+            let name = map.name().to_owned();
+            let events = perf_events(map).into_iter();
+            events.map(move |(cpu, event)| Lost { map: name.clone(), cpu, count: event.lost() })
+        };
+        self.maps().iter().flat_map(lost).filter(|lost| lost.count > 0).collect()
     }
 
     /// The contents of all maps and the records that wait in ring buffers, which are
@@ -169,6 +223,13 @@ impl Loaded {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(self)
     }
+}
+
+/// The perf events that a map holds, with the virtual CPU of each.
+fn perf_events(map: &Map) -> Vec<(u32, Arc<PerfEvent>)> {
+    let events = map.map().downcast::<PerfEventArray>().map(PerfEventArray::events);
+    let events = events.unwrap_or_default().into_iter();
+    events.map(|(index, event)| (event.attr().cpu.unwrap_or(index), event)).collect()
 }
 
 fn create(

@@ -8,7 +8,7 @@ use skep_loader::{InnerTypes, Variable};
 use skep_maps::{Errno, Keys, MapDef, MapError, MapType, ProgramOp, sys};
 
 use crate::loaded::Program;
-use crate::{Bytes, Error, RingBuffer, Vm, value};
+use crate::{Bytes, Error, PerfBuffer, RingBuffer, UserRingBuffer, Vm, value};
 
 /// A map. A cheap handle; clones are the same map.
 ///
@@ -245,8 +245,7 @@ impl Map {
     ///
     /// [`Error::Map`] with the kernel's error number.
     pub fn update_bytes(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Error> {
-        sys::update(&**self.map(), self.some_key(key), value, flags)
-            .map_err(|e| self.error("update", e))
+        self.user.update(self.some_key(key), value, flags).map_err(|e| self.error("update", e))
     }
 
     /// Removes the entry of a key and gives its bytes.
@@ -282,9 +281,13 @@ impl Map {
     }
 
     /// All entries as bytes, by ascending key bytes. What has no keys is listed in the order
-    /// in which it would be taken, and stays; a bloom filter has nothing to list.
+    /// in which it would be taken, and stays; ring buffers and bloom filters have nothing to
+    /// list, nor have arrays of perf events anything that could be looked up.
     #[must_use]
     pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if self.map_type() == MapType::PerfEventArray {
+            return Vec::new();
+        }
         if self.is_keyless() {
             return self.map().queued().into_iter().map(|value| (Vec::new(), value)).collect();
         }
@@ -355,6 +358,27 @@ impl Map {
     /// [`Error::WrongType`] for other types.
     pub fn ring_buffer(&self) -> Result<RingBuffer, Error> {
         RingBuffer::new(self)
+    }
+
+    /// The producer of a user ring buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongType`] for other types.
+    pub fn user_ring_buffer(&self) -> Result<UserRingBuffer, Error> {
+        UserRingBuffer::new(self)
+    }
+
+    /// Opens a perf event with a buffer of `pages` pages of 4096 bytes, a power of two,
+    /// for each virtual CPU, puts them into an array of perf events, and gives the
+    /// consumer of what programs put out (libbpf `perf_buffer__new`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongType`] for other types; [`Error::Map`] with the kernel's error number:
+    /// `EINVAL` when `pages` is no power of two.
+    pub fn perf_buffer(&self, pages: u32) -> Result<PerfBuffer, Error> {
+        PerfBuffer::new(self, pages)
     }
 
     /// Puts a program into a program array.

@@ -1,14 +1,15 @@
 //! The consumer of a ring buffer.
 
-use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use skep_maps::RingBuf;
 
-use crate::{Error, Map};
+use crate::{Error, Map, wait};
+
+/// What the descriptor is of.
+const WHAT: &str = "ring buffer";
 
 /// Takes records out of a ring buffer, in the order in which they were reserved. A
 /// handle; the records go to whoever polls first.
@@ -20,7 +21,7 @@ pub struct RingBuffer {
 impl RingBuffer {
     pub(crate) fn new(map: &Map) -> Result<Self, Error> {
         let ring = map.map().downcast::<RingBuf>().ok_or_else(|| map.wrong_type("records"))?;
-        ring.event().map_err(io_error)?;
+        ring.event().map_err(wait::failed(WHAT))?;
         Ok(Self { map: map.clone() })
     }
 
@@ -64,16 +65,8 @@ impl RingBuffer {
 
     /// Waits until a record is committed or the time is over.
     fn wait(&self, timeout: Duration) -> Result<(), Error> {
-        let event = self.ring().event().map_err(io_error)?;
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        let mut fds = [PollFd::new(&event, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(io_error(error.into())),
-        }
+        let event = self.ring().event().map_err(wait::failed(WHAT))?;
+        wait::readable(event, timeout, WHAT)?;
         // Reset it; that it was not set is no error.
         let _was_not_set = rustix::io::read(event, &mut [0u8; 8]);
         Ok(())
@@ -92,8 +85,4 @@ impl AsFd for RingBuffer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring().event().expect("it was made with the consumer")
     }
-}
-
-fn io_error(source: io::Error) -> Error {
-    Error::Io { path: "event descriptor of a ring buffer".into(), source }
 }

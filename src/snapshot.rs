@@ -7,7 +7,7 @@ use serde_json::{Map as Object, Value, json};
 
 use crate::{Event, Loaded, Map, value};
 
-/// The contents of maps and the records that were waiting.
+/// The contents of maps and the records and samples that were waiting.
 ///
 /// The same state gives the same text, so that it can be compared with a stored one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,6 +47,9 @@ pub struct MapSnapshot {
 pub struct EventSnapshot {
     /// The map it came through.
     pub map: String,
+    /// For a sample of a perf event, the virtual CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
     /// Its bytes in hexadecimal.
     pub data: String,
 }
@@ -60,7 +63,7 @@ impl Snapshot {
 
 impl EventSnapshot {
     fn of(event: &Event) -> Self {
-        Self { map: event.map.clone(), data: event.hex() }
+        Self { map: event.map.clone(), cpu: event.cpu, data: event.hex() }
     }
 }
 
@@ -146,7 +149,8 @@ impl fmt::Display for Snapshot {
             write!(f, "{map}")?;
         }
         for event in &self.events {
-            writeln!(f, "event {} {}", event.map, event.data)?;
+            let cpu = event.cpu.map(|cpu| format!(" cpu{cpu}")).unwrap_or_default();
+            writeln!(f, "event {}{cpu} {}", event.map, event.data)?;
         }
         Ok(())
     }

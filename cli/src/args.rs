@@ -105,7 +105,8 @@ pub(crate) struct RunArgs {
     pub(crate) object: PathBuf,
     #[command(flatten)]
     pub(crate) steps: Steps,
-    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys: NAME=VALUE.
+    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
+    /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
     #[arg(long, value_name = "NAME…")]
     pub(crate) map: Vec<String>,
     /// Put a program into a program array.

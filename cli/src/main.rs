@@ -10,6 +10,7 @@ mod preload;
 mod print;
 mod redirect;
 mod report;
+mod sent;
 mod steps;
 mod task;
 mod verb;

@@ -1,11 +1,11 @@
 //! What maps hold before the first run: `--map` and `--prog-array`.
 
 use serde_json::Value;
-use skep::{Loaded, Map};
+use skep::{Loaded, Map, MapType, UserRingBuffer};
 
 use crate::args::RunArgs;
 use crate::failure::Failure;
-use crate::input::{assignment, element, read};
+use crate::input::{assignment, bytes, element, read};
 
 /// A value as typed: JSON, a number in any base, or text.
 pub(crate) fn parse_value(text: &str) -> Value {
@@ -24,6 +24,10 @@ pub(crate) fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
     }
     for setting in &args.map {
         let (place, text) = assignment("--map", setting)?;
+        if let Some(mut ring) = user_ring(loaded, place)? {
+            ring.push(&bytes("--map", text)?)?;
+            continue;
+        }
         if let Some(path) = text.strip_prefix('@').filter(|_| !place.contains('[')) {
             let bytes = read(path.as_ref())?;
             let json: Value = serde_json::from_slice(&bytes)
@@ -50,6 +54,15 @@ pub(crate) fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The producer of a user ring buffer, if a map of this name is one.
+fn user_ring(loaded: &Loaded, name: &str) -> Result<Option<UserRingBuffer>, Failure> {
+    let found = loaded.maps().iter().find(|map| map.name() == name);
+    match found.filter(|map| map.map_type() == MapType::UserRingbuf) {
+        Some(map) => Ok(Some(map.user_ring_buffer()?)),
+        None => Ok(None),
+    }
 }
 
 /// The map of that name, if its values have no keys: they are put in one after the other.

@@ -2,12 +2,13 @@
 
 use serde_json::{Map as JsonObject, Value, json};
 use skep::value::{parse_integer, to_hex};
-use skep::{Event, MapSnapshot, Output, Program};
+use skep::{Lost, MapSnapshot, Output, Program};
 
 use crate::args::{Global, RunArgs};
 use crate::failure::Failure;
 use crate::print::Printer;
 use crate::redirect;
+use crate::sent::Sent;
 use crate::task::Task;
 
 /// Runs whose output packets are printed without being asked for.
@@ -66,14 +67,13 @@ impl<'a> Report<'a> {
     pub(crate) fn run(
         &mut self,
         n: u64,
-        cpu: u32,
         program: &Program,
         output: &Output,
-        events: &[Event],
+        sent: &Sent,
     ) -> Result<(), Failure> {
         self.check(n, program, output);
         if self.json {
-            let json = self.run_json(n, cpu, program, output, events);
+            let json = self.run_json(n, program, output, sent);
             return self.element(&json);
         }
         let number = if self.numbered { format!("{n}: ") } else { String::new() };
@@ -84,26 +84,26 @@ impl<'a> Report<'a> {
         if let Some(redirect) = &output.redirect {
             self.out.line(&format!("  {}", redirect::text(redirect)))?;
         }
-        self.trace(&output.printk, events)
+        self.trace(&output.printk, sent)
     }
 
     /// Prints what a run that faulted had put out before.
     pub(crate) fn cut_short(
         &mut self,
         n: u64,
-        cpu: u32,
         program: &Program,
         printk: &[String],
-        events: &[Event],
+        sent: &Sent,
     ) -> Result<(), Failure> {
         if !self.json {
-            return self.trace(printk, events);
+            return self.trace(printk, sent);
         }
-        if printk.is_empty() && events.is_empty() {
+        if printk.is_empty() && sent.is_empty() {
             return Ok(());
         }
         let mut run = self.run_head(n, program);
-        run.insert("events".to_owned(), events_json(cpu, events));
+        run.insert("events".to_owned(), sent.events_json());
+        run.extend(sent.lost_json().map(|lost| ("lost".to_owned(), lost)));
         run.insert("printk".to_owned(), printk.into());
         self.element(&Value::Object(run))
     }
@@ -114,13 +114,17 @@ impl<'a> Report<'a> {
         self.out.text(&format!("{comma}{json}"))
     }
 
-    fn trace(&mut self, printk: &[String], events: &[Event]) -> Result<(), Failure> {
+    fn trace(&mut self, printk: &[String], sent: &Sent) -> Result<(), Failure> {
         for line in printk {
             self.out.line(&format!("  printk {line}"))?;
         }
-        for event in events {
+        for event in &sent.events {
+            let cpu = event.cpu.map(|cpu| format!(" cpu{cpu}")).unwrap_or_default();
             let value = event.value.as_ref().map_or_else(|| brief(&event.data), Value::to_string);
-            self.out.line(&format!("  event {} {value}", event.map))?;
+            self.out.line(&format!("  event {}{cpu} {value}", event.map))?;
+        }
+        for Lost { map, cpu, count } in &sent.lost {
+            self.out.line(&format!("  lost {map} cpu{cpu} {count}"))?;
         }
         Ok(())
     }
@@ -135,14 +139,7 @@ impl<'a> Report<'a> {
         run
     }
 
-    fn run_json(
-        &self,
-        n: u64,
-        cpu: u32,
-        program: &Program,
-        output: &Output,
-        events: &[Event],
-    ) -> Value {
+    fn run_json(&self, n: u64, program: &Program, output: &Output, sent: &Sent) -> Value {
         let mut run = self.run_head(n, program);
         run.insert("retval".to_owned(), output.retval.into());
         if let Some(action) = output.action() {
@@ -155,7 +152,8 @@ impl<'a> Report<'a> {
         {
             run.insert("data_out".to_owned(), to_hex(packet).into());
         }
-        run.insert("events".to_owned(), events_json(cpu, events));
+        run.insert("events".to_owned(), sent.events_json());
+        run.extend(sent.lost_json().map(|lost| ("lost".to_owned(), lost)));
         run.insert("printk".to_owned(), output.printk.clone().into());
         run.insert("redirect".to_owned(), redirect::json(output.redirect.as_ref()));
         Value::Object(run)
@@ -223,20 +221,4 @@ fn brief(bytes: &[u8]) -> String {
         }
         _ => to_hex(bytes),
     }
-}
-
-fn events_json(cpu: u32, events: &[Event]) -> Value {
-    let rows = events.iter().map(|event| {
-        let mut row = json!({
-            "map": event.map,
-            "cpu": cpu,
-            "size": event.data.len(),
-            "data": event.hex(),
-        });
-        if let Some(value) = &event.value {
-            row["value"] = value.clone();
-        }
-        row
-    });
-    rows.collect()
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use skep_maps::{CreateError, Map, MapDef, MapType};
 use skep_vm::isa::Insn;
 use skep_vm::{
-    FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
-    prog,
+    FixedHost, Host, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError,
+    Runner, StackKind, prog,
 };
 
 /// A machine like the one of the recordings, with two CPUs, and a runner on each.
@@ -39,7 +39,7 @@ impl Lab {
     /// When the host has no room for it.
     #[must_use]
     pub fn new() -> Self {
-        Self::hosted(FixedHost::default())
+        Self::hosted(host())
     }
 
     /// A machine without maps and programs, in a certain world.
@@ -135,6 +135,21 @@ impl Lab {
         runner.run(program, input, &self.host, limits).map_err(ended)
     }
 
+    /// Runs a program on CPU 0 in the world of another host.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lab::run`].
+    pub fn run_in(
+        &self,
+        host: &dyn Host,
+        program: &Program,
+        input: &Input,
+    ) -> Result<Outcome, String> {
+        let limits = Limits { max_insns: None, expired: &mut || false };
+        self.runner.borrow_mut().run(program, input, host, limits).map_err(ended)
+    }
+
     /// Runs it again on CPU 0, on the context that the last run left.
     ///
     /// # Errors
@@ -145,6 +160,12 @@ impl Lab {
         let mut runner = self.runner.borrow_mut();
         runner.repeat(program, 1, &self.host, limits).map_err(ended)
     }
+}
+
+/// A host whose task has call stacks as deep as those of the recordings.
+fn host() -> FixedHost {
+    let kernel: Vec<u64> = (1..=7).map(|n| u64::MAX << 32 | n << 16 | n).collect();
+    FixedHost::default().with_stack(StackKind::Kernel, kernel).with_stack(StackKind::User, [0x401])
 }
 
 fn ended(error: RunError) -> String {

@@ -19,6 +19,8 @@ pub const BPF_F_NUMA_NODE: u32 = 1 << 2;
 pub const BPF_F_RDONLY: u32 = 1 << 3;
 /// Creation: user space may not read.
 pub const BPF_F_WRONLY: u32 = 1 << 4;
+/// Creation: stacks of build ids and offsets in the place of addresses.
+pub const BPF_F_STACK_BUILD_ID: u32 = 1 << 5;
 /// Creation: no random hash seed.
 pub const BPF_F_ZERO_SEED: u32 = 1 << 6;
 /// Creation: programs may not write.
@@ -39,6 +41,16 @@ pub const BPF_F_ACCESS_MASK: u32 =
 pub const BPF_F_BROADCAST: u64 = 1 << 3;
 /// `redirect_map`: but not to the one that the packet came from.
 pub const BPF_F_EXCLUDE_INGRESS: u64 = 1 << 4;
+/// Stacks: how many of the innermost addresses are skipped.
+pub const BPF_F_SKIP_FIELD_MASK: u64 = 0xff;
+/// Stacks: the user's, not the kernel's.
+pub const BPF_F_USER_STACK: u64 = 1 << 8;
+/// Stacks: two of the same hash are the same.
+pub const BPF_F_FAST_STACK_CMP: u64 = 1 << 9;
+/// Stacks: one may take the place of another of the same bucket.
+pub const BPF_F_REUSE_STACKID: u64 = 1 << 10;
+/// Stacks: build ids and offsets in the place of addresses.
+pub const BPF_F_USER_BUILD_ID: u64 = 1 << 11;
 
 /// Ring buffers: do not wake the consumer.
 pub const BPF_RB_NO_WAKEUP: u64 = 1;

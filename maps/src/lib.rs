@@ -26,6 +26,7 @@ pub mod jhash;
 mod locks;
 mod map;
 mod percpu;
+pub mod perf;
 mod positions;
 mod resource;
 mod segment;
@@ -35,6 +36,7 @@ mod sync;
 pub mod sys;
 mod types;
 mod values;
+mod wake;
 mod word_lock;
 mod world;
 
@@ -47,5 +49,8 @@ pub use map::{Core, Cursor, Destination, Map, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use shared::{attach, create_shared};
 pub use socket::XdpSocket;
-pub use types::{CgroupArray, Consumed, Holds, Keys, MapType, ProgArray, Record, RingBuf, create};
+pub use types::{
+    CgroupArray, Consumed, Drain, Holds, Keys, MapType, PerfEventArray, ProgArray, Record, RingBuf,
+    StackTrace, UserNext, UserRecord, UserRingBuf, UserSample, create,
+};
 pub use world::{ProgramRef, Upcall, World};

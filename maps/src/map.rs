@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use skep_memory::{GuestPtr, GuestSlice};
 
 use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::home::Home;
+use crate::sys::RefId;
 use crate::types::{Holds, MapType, Rules};
 use crate::world::Handle;
 use crate::{Errno, MapDef, World};
@@ -122,6 +123,22 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
         Err(Errno::ENOTSUPP)
     }
 
+    /// System call: the same through a certain reference to the map, for types whose
+    /// elements go when that is closed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error number for this type.
+    fn user_update_by(
+        &self,
+        _by: RefId,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        self.user_update(key, value, flags)
+    }
+
     /// System call: removes the entry of `key`.
     ///
     /// # Errors
@@ -160,7 +177,10 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
         None
     }
 
-    /// The last handle of user space is gone (kernel `map_release_uref`).
+    /// A reference of user space was closed (kernel `map_release`).
+    fn closed(&self, _by: RefId) {}
+
+    /// The last reference of user space is gone (kernel `map_release_uref`).
     fn released(&self) {}
 
     /// Bytes that Linux 6.18 would charge for this map on x86-64 (`map_mem_usage`), not what
@@ -204,6 +224,12 @@ pub enum ProgramOp {
     TailCall,
     /// `ringbuf_output`, `ringbuf_reserve` and `ringbuf_query`.
     RingBuf,
+    /// `user_ringbuf_drain`.
+    UserRingBuf,
+    /// `get_stackid`.
+    StackTrace,
+    /// `perf_event_output`, `perf_event_read` and `perf_event_read_value`.
+    PerfEvent,
     /// `map_push_elem`.
     Push,
     /// `map_pop_elem`.
@@ -316,6 +342,8 @@ pub struct Core {
     handle: Handle,
     home: Home,
     frozen: AtomicBool,
+    /// References of user space that are open.
+    user_refs: AtomicU32,
 }
 
 impl Core {
@@ -327,8 +355,8 @@ impl Core {
         home: Home,
     ) -> Result<Self, Errno> {
         let handle = world.new_handle()?;
-        let frozen = AtomicBool::new(false);
-        Ok(Self { def, map_type, rules, id: world.next_id(), handle, home, frozen })
+        let (frozen, user_refs) = (AtomicBool::new(false), AtomicU32::new(0));
+        Ok(Self { def, map_type, rules, id: world.next_id(), handle, home, frozen, user_refs })
     }
 
     /// Where its memory lies.
@@ -396,6 +424,16 @@ impl Core {
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)
+    }
+
+    /// Counts a reference of user space.
+    pub(crate) fn open_user_ref(&self) {
+        self.user_refs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one less; whether it was the last.
+    pub(crate) fn close_user_ref(&self) -> bool {
+        self.user_refs.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     pub(crate) fn freeze(&self) {

@@ -7,10 +7,12 @@
 //! takes no lock that producers know of.
 //!
 //! Where headers are is the caller's affair, see [`Headers`]. Positions are in host
-//! memory and decide; a header is believed only within them.
+//! memory and decide; a header is believed only within them. So the consumer is never
+//! beyond a record that is busy, and producers, unlike the kernel's, whose consumer may
+//! write any position, need not look for the oldest busy record.
 
 use crate::segment::{Cells64, Parts};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, give_way, pause};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, back_off, fence};
 
 /// Size of a header in bytes (`BPF_RINGBUF_HDR_SZ`).
 pub(crate) const HEADER: u64 = 8;
@@ -36,10 +38,8 @@ pub(crate) struct Positions {
 /// Where each cell is: what producers write, and what the consumer writes, are on cache
 /// lines of their own.
 const PRODUCER: usize = 0;
-/// The oldest record that may still be busy, as far as producers have looked.
-const PENDING: usize = 1;
 /// The consumer's position as producers saw it last.
-const SEEN: usize = 2;
+const SEEN: usize = 1;
 const CONSUMER: usize = 8;
 const CELLS: u64 = 16;
 
@@ -65,16 +65,11 @@ impl Positions {
     /// when there is no room. While nobody else sees the record, `prepare` gets its
     /// position and writes its header, BUSY.
     #[inline]
-    pub(crate) fn reserve(
-        &self,
-        headers: &impl Headers,
-        size: u64,
-        prepare: impl FnOnce(u64),
-    ) -> Option<u64> {
+    pub(crate) fn reserve(&self, size: u64, prepare: impl FnOnce(u64)) -> Option<u64> {
         let len = span_of(size);
         let producer = self.lock();
         let end = producer + len;
-        let room = self.is_consumed(end) && self.is_committed(headers, producer, end);
+        let room = self.is_consumed(end);
         if room {
             prepare(producer);
         }
@@ -162,7 +157,7 @@ impl Positions {
                     return producer;
                 }
             }
-            back_off(&mut tries);
+            tries = back_off(tries);
         }
     }
 
@@ -177,36 +172,6 @@ impl Positions {
         seen.store(consumer, Ordering::Relaxed);
         end - consumer <= self.mask
     }
-
-    /// Whether a record that ends at `end` leaves what is still busy alone. A consumer that
-    /// lies about its position could otherwise make producers overwrite it.
-    #[inline]
-    fn is_committed(&self, headers: &impl Headers, producer: u64, end: u64) -> bool {
-        let mut pending = self.cells[PENDING].load(Ordering::Relaxed);
-        while pending < producer {
-            let header = headers.header(pending).load(Ordering::Acquire);
-            if header & BUSY != 0 {
-                break;
-            }
-            pending += span_of(size_of(header));
-        }
-        self.cells[PENDING].store(pending, Ordering::Relaxed);
-        end - pending <= self.mask
-    }
-}
-
-/// Waits a little longer each time: the holder then gets several records in a row, whose
-/// lines do not have to travel.
-#[inline]
-fn back_off(tries: &mut u32) {
-    const LONGEST: u32 = 8;
-    for _ in 0..1 << (*tries).min(LONGEST) {
-        pause(0);
-    }
-    if *tries >= LONGEST {
-        give_way();
-    }
-    *tries += 1;
 }
 
 /// The bytes of data of a record with this header.

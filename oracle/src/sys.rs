@@ -1,4 +1,5 @@
-//! The system calls: `bpf(2)`, the buffers it reads and writes, and `mmap`.
+//! The system calls: `bpf(2)`, the buffers it reads and writes, `perf_event_open(2)` and
+//! `mmap`.
 //!
 //! Invariant K1: an address in an [`Attr`] is that of a [`Buf`] which outlives the
 //! call. A `Buf` is a mapping of its own whose last byte is followed by a page
@@ -8,11 +9,11 @@
 //! Invariant K2: a [`Mapping`] stays mapped, readable, for as long as it lives, and
 //! is read and written by atomic accesses only, since the kernel writes it too.
 
-#![expect(unsafe_code, reason = "bpf(2) and mmap have no safe wrapper")]
+#![expect(unsafe_code, reason = "bpf(2), perf_event_open(2) and mmap have no safe wrapper")]
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::{io, slice};
@@ -36,6 +37,7 @@ pub(crate) enum Cmd {
     MapGetNextKey = 4,
     ProgLoad = 5,
     ProgTestRun = 10,
+    MapGetFdById = 14,
     GetInfoByFd = 15,
     BtfLoad = 18,
     MapLookupAndDelete = 21,
@@ -181,20 +183,59 @@ impl<'b> Attr<'b> {
         let ret = unsafe {
             libc::syscall(libc::SYS_bpf, cmd as libc::c_int, self.bytes.as_mut_ptr(), self.len)
         };
-        if ret < 0 {
-            let errno = io::Error::last_os_error().raw_os_error();
-            return Err(Errno(errno.expect("a failed system call sets errno")));
-        }
-        Ok(i32::try_from(ret).expect("bpf(2) returns an int"))
+        checked(ret)
     }
 
     /// Makes a system call that returns a new file descriptor.
     pub(crate) fn call_fd(&mut self, cmd: Cmd) -> Result<OwnedFd, Errno> {
-        debug_assert!(matches!(cmd, Cmd::MapCreate | Cmd::ProgLoad | Cmd::BtfLoad));
+        debug_assert!(matches!(
+            cmd,
+            Cmd::MapCreate | Cmd::ProgLoad | Cmd::BtfLoad | Cmd::MapGetFdById
+        ));
         let fd = self.call(cmd)?;
         // SAFETY: these commands return a new descriptor that nobody else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
+}
+
+/// `struct perf_event_attr` of the UAPI, up to and with `aux_sample_size`'s successor: 136
+/// bytes in words of 8, of which a test sets few.
+pub(crate) type PerfAttr = [u64; 17];
+
+/// Opens an event that counts or samples on one CPU, or, without a CPU, this thread.
+pub(crate) fn perf_event_open(attr: &PerfAttr, cpu: Option<u32>) -> Result<OwnedFd, Errno> {
+    const CLOEXEC: libc::c_ulong = 1 << 3;
+    let (pid, cpu) = match cpu {
+        Some(cpu) => (-1, libc::c_int::try_from(cpu).map_err(|_| Errno::EINVAL)?),
+        None => (0, -1),
+    };
+    // SAFETY: the kernel reads `attr`, whose second word holds its size, and writes that
+    // field alone when it knows another size; no other address is passed.
+    let ret = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, &raw const *attr, pid, cpu, -1, CLOEXEC)
+    };
+    let fd = checked(ret)?;
+    // SAFETY: the call returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The id that records of an event carry (`PERF_EVENT_IOC_ID`).
+pub(crate) fn perf_event_id(fd: impl AsFd) -> Result<u64, Errno> {
+    const ID: libc::c_ulong = 0x8008_2407;
+    let mut id = 0u64;
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the request writes the eight bytes of `id`.
+    let ret = unsafe { libc::ioctl(fd, ID, &raw mut id) };
+    checked(libc::c_long::from(ret)).map(|_| id)
+}
+
+/// What a system call returned, or its errno.
+fn checked(ret: libc::c_long) -> Result<i32, Errno> {
+    if ret < 0 {
+        let errno = io::Error::last_os_error().raw_os_error();
+        return Err(Errno(errno.expect("a failed system call sets errno")));
+    }
+    Ok(i32::try_from(ret).expect("the call returns an int"))
 }
 
 /// Who may write a [`Mapping`].
@@ -259,6 +300,24 @@ impl Mapping {
         let at = self.at(offset, 4).cast();
         // SAFETY: `at` checked that 4 aligned bytes lie in the mapping (K2).
         unsafe { AtomicU32::from_ptr(at) }.load(Ordering::Acquire)
+    }
+
+    /// Stores 4 bytes, releasing.
+    pub(crate) fn store_u32(&self, offset: usize, value: u32) {
+        assert_eq!(self.share, Share::ReadWrite, "the mapping is not writable");
+        let at = self.at(offset, 4).cast();
+        // SAFETY: `at` checked that 4 aligned bytes lie in the mapping (K2).
+        unsafe { AtomicU32::from_ptr(at) }.store(value, Ordering::Release);
+    }
+
+    /// Copies bytes in.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert_eq!(self.share, Share::ReadWrite, "the mapping is not writable");
+        for (i, &byte) in bytes.iter().enumerate() {
+            let at = self.at(offset + i, 1);
+            // SAFETY: `at` checked that the byte lies in the mapping (K2).
+            unsafe { AtomicU8::from_ptr(at) }.store(byte, Ordering::Relaxed);
+        }
     }
 
     /// Copies `len` bytes out.

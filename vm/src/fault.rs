@@ -99,6 +99,12 @@ pub enum FaultKind {
         /// How many records.
         count: usize,
     },
+    /// The run ended with a dynptr of a ring buffer neither submitted nor discarded.
+    #[error("the program exits with {count} ring buffer dynptr(s) neither submitted nor discarded")]
+    DynptrHeld {
+        /// How many dynptrs.
+        count: usize,
+    },
     /// An instruction that skep does not have.
     #[error("skep does not support `{0}` yet")]
     Unsupported(&'static str),
@@ -125,6 +131,10 @@ impl FaultKind {
             Self::LockNotHeld => "unlock the lock that bpf_spin_lock took",
             Self::RecordHeld { .. } => {
                 "call bpf_ringbuf_submit or bpf_ringbuf_discard on each path"
+            }
+            Self::DynptrHeld { .. } => {
+                "call bpf_ringbuf_submit_dynptr or bpf_ringbuf_discard_dynptr on each path, even \
+                 when bpf_ringbuf_reserve_dynptr has failed"
             }
             Self::Unsupported(_) | Self::Poisoned(_) | Self::NoContextInR6 => return None,
         })

@@ -21,6 +21,21 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn cgroup(&self) -> Cgroup {
         Cgroup::root()
     }
+
+    /// The call stack of that task, the innermost address first; empty where there is
+    /// none to be had.
+    fn stack(&self, _kind: StackKind) -> Vec<u64> {
+        Vec::new()
+    }
+}
+
+/// Whose call stack it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StackKind {
+    /// The kernel's, from where the program runs.
+    Kernel,
+    /// The task's own, from where it entered the kernel.
+    User,
 }
 
 /// The clocks that helpers read.
@@ -67,7 +82,7 @@ impl Task {
 ///
 /// The clock starts at a fixed instant and advances by a step at each reading; random
 /// numbers come from a seeded generator; the task is `skep`, pid and tgid 1000, uid and
-/// gid 1000, in the root cgroup.
+/// gid 1000, in the root cgroup, and has no call stack.
 #[derive(Debug)]
 pub struct FixedHost {
     now: AtomicU64,
@@ -75,6 +90,8 @@ pub struct FixedHost {
     random: AtomicU64,
     task: Task,
     cgroup: Cgroup,
+    kernel_stack: Vec<u64>,
+    user_stack: Vec<u64>,
 }
 
 /// The fixed clock's first reading: ten minutes after boot.
@@ -100,6 +117,8 @@ impl FixedHost {
             random: AtomicU64::new(0),
             task: Task { pid: 1000, tgid: 1000, uid: 1000, gid: 1000, comm: Task::comm_of("skep") },
             cgroup: Cgroup::root(),
+            kernel_stack: Vec::new(),
+            user_stack: Vec::new(),
         }
     }
 
@@ -125,6 +144,15 @@ impl FixedHost {
     #[must_use]
     pub fn with_cgroup(self, cgroup: Cgroup) -> Self {
         Self { cgroup, ..self }
+    }
+
+    /// Runs programs with this call stack, the innermost address first.
+    #[must_use]
+    pub fn with_stack(self, kind: StackKind, addresses: impl Into<Vec<u64>>) -> Self {
+        match kind {
+            StackKind::Kernel => Self { kernel_stack: addresses.into(), ..self },
+            StackKind::User => Self { user_stack: addresses.into(), ..self },
+        }
     }
 
     /// Sets the monotonic clock: its next reading is `nanoseconds`.
@@ -158,5 +186,12 @@ impl Host for FixedHost {
 
     fn cgroup(&self) -> Cgroup {
         self.cgroup.clone()
+    }
+
+    fn stack(&self, kind: StackKind) -> Vec<u64> {
+        match kind {
+            StackKind::Kernel => self.kernel_stack.clone(),
+            StackKind::User => self.user_stack.clone(),
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! gives all that.
 
 mod context;
+mod dynptr;
 mod fault;
 pub mod helpers;
 mod host;
@@ -24,7 +25,7 @@ mod runner;
 
 pub use context::{Input, InputError};
 pub use fault::{Fault, FaultKind, MemoryFault};
-pub use host::{Clock, FixedHost, Host, Task};
+pub use host::{Clock, FixedHost, Host, StackKind, Task};
 pub use interp::is_poison;
 pub use machine::Machine;
 pub use program::{Program, ProgramError, ProgramErrorKind, ProgramSpec, SourceLine};

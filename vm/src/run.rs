@@ -7,6 +7,7 @@ use skep_maps::{Record, Resource, RingBuf, World};
 use skep_memory::{Denied, GuestPtr, GuestSlice, View, Window};
 
 use crate::context::{ContextMemory, Packet, PacketKind};
+use crate::dynptr::Dynptr;
 use crate::fault::{Fault, FaultKind};
 use crate::host::Host;
 use crate::interp::{Regs, poison_scratch};
@@ -58,6 +59,8 @@ pub(crate) enum Held<'r> {
     Record(&'r RingBuf, Record),
     /// A spin lock, by its address.
     Lock(GuestPtr),
+    /// A dynptr, which holds a record or nothing.
+    Dynptr(Dynptr<'r>),
 }
 
 /// What the current program's frames were when another took over.
@@ -110,6 +113,8 @@ pub(crate) struct Run<'r> {
     /// Sockets that the program has found, by the offset of their memory: it stays for the
     /// run, whoever closes them (as the kernel's RCU promises).
     found: BTreeMap<u32, Arc<dyn Resource>>,
+    /// How many dynptrs were made.
+    pub(crate) dynptrs_made: u64,
 }
 
 impl<'r> Run<'r> {
@@ -128,6 +133,7 @@ impl<'r> Run<'r> {
             held: Vec::new(),
             redirect: None,
             found: BTreeMap::new(),
+            dynptrs_made: 0,
         }
     }
 
@@ -395,13 +401,19 @@ impl<'r> Run<'r> {
     #[cold]
     fn release_some(&mut self) -> Option<FaultKind> {
         let mut kind = None;
-        let records = self.held.iter().filter(|held| matches!(held, Held::Record(..))).count();
+        let count = |is: fn(&Held<'_>) -> bool| self.held.iter().filter(|held| is(held)).count();
+        let dynptrs = count(|held| matches!(held, Held::Dynptr(own) if own.is_reference()));
+        if dynptrs > 0 {
+            kind = Some(FaultKind::DynptrHeld { count: dynptrs });
+        }
+        let records = count(|held| matches!(held, Held::Record(..)));
         if records > 0 {
             kind = Some(FaultKind::RecordHeld { count: records });
         }
-        for held in self.held.drain(..) {
+        for held in std::mem::take(&mut self.held) {
             match held {
                 Held::Record(ring, record) => ring.commit(record, true, 0),
+                Held::Dynptr(dynptr) => dynptr.release(self),
                 Held::Lock(lock) => {
                     self.setting.machine.world().locks().release(lock);
                     kind = Some(FaultKind::LockHeld);

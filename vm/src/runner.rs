@@ -284,6 +284,31 @@ impl Stack {
         self.span.ptr().add(start + FRAME_SIZE).addr()
     }
 
+    /// Which frame holds all of `len` bytes at `at`, if they are accessible parts of one.
+    pub(crate) fn frame_of(&self, at: GuestPtr, len: u32) -> Option<usize> {
+        let offset = at.offset().checked_sub(self.span.ptr().offset())?;
+        let (frame, within) = (offset / FRAME_STRIDE, offset % FRAME_STRIDE);
+        let fits = within + len <= FRAME_SIZE && frame < self.open.get();
+        fits.then_some(frame as usize)
+    }
+
+    /// Takes all rights to a part of a frame from the program.
+    pub(crate) fn close_part(&self, at: GuestPtr, len: u32) {
+        self.set_access(at, len, Access::None);
+    }
+
+    /// Gives them back, if the frame is open.
+    pub(crate) fn restore(&self, at: GuestPtr, len: u32) {
+        if self.frame_of(at, len).is_some() {
+            self.set_access(at, len, Access::ReadWrite);
+        }
+    }
+
+    fn set_access(&self, at: GuestPtr, len: u32, access: Access) {
+        let start = at.offset() - self.span.ptr().offset();
+        self.span.set_access(start..start + len, access);
+    }
+
     fn clear(&self, start: u32, bytes: u32) {
         self.span.part(start, bytes).fill(0);
     }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep::{
-    FixedHost, Host, Input, Loaded, Map, MapSnapshot, MapType, Object, Program, Runner, SystemHost,
-    Vm,
+    FixedHost, Host, Input, Loaded, Map, MapSnapshot, Object, Program, Runner, SystemHost, Vm,
 };
 
 use crate::args::{Global, HostKind, RunArgs};
@@ -14,8 +13,12 @@ use crate::failure::Failure;
 use crate::input::{Packet, assignment};
 use crate::preload::{parse_value, preload};
 use crate::report::Report;
+use crate::sent::LostSoFar;
 use crate::steps::place;
 use crate::task::{Inputs, Task};
+
+/// Pages of the buffer of a perf event: 256 KiB, as many tools have it.
+const PERF_PAGES: u32 = 64;
 
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let steps = args.steps.all()?;
@@ -41,6 +44,8 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         .map(|(index, (step, name))| Task::new(&loaded, name, step).map_err(at(index)));
     let tasks = tasks.collect::<Result<Vec<Task>, Failure>>()?;
     preload(&loaded, args)?;
+    // Samples wait there until the end of each run.
+    let _buffers = loaded.open_perf_buffers(PERF_PAGES)?;
 
     let before = contents(&loaded);
     let mut session = Session {
@@ -48,6 +53,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         runners: runners(global, &vm)?,
         loaded: &loaded,
         fixed,
+        lost: LostSoFar::default(),
         repeat: args.repeat,
         count: 0,
     };
@@ -120,7 +126,7 @@ type Contents = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
 
 /// The entries of all maps, to see later which have changed.
 fn contents(loaded: &Loaded) -> Contents {
-    let maps = loaded.maps().iter().filter(|map| map.map_type() != MapType::Ringbuf);
+    let maps = loaded.maps().iter();
     maps.map(|map| (map.name().to_owned(), entries(map))).collect()
 }
 
@@ -136,10 +142,8 @@ fn entries(map: &Map) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 fn changed(loaded: &Loaded, before: &Contents, all: bool) -> Vec<MapSnapshot> {
-    let maps = loaded.maps().iter().filter(|map| {
-        let is_ring = map.map_type() == MapType::Ringbuf;
-        all || (!is_ring && before.get(map.name()) != Some(&entries(map)))
-    });
+    let maps = loaded.maps().iter();
+    let maps = maps.filter(|map| all || before.get(map.name()) != Some(&entries(map)));
     maps.map(MapSnapshot::of).collect()
 }
 
@@ -149,6 +153,7 @@ struct Session<'a> {
     runners: Vec<Runner>,
     loaded: &'a Loaded,
     fixed: Arc<FixedHost>,
+    lost: LostSoFar,
     repeat: u64,
     count: u64,
 }
@@ -180,11 +185,11 @@ impl Session<'_> {
             let runner = &mut self.runners[turn];
             let cpu = runner.cpu();
             let result = runner.run_keeping_printk(program, input);
-            let events = self.loaded.events();
+            let sent = self.lost.take(self.loaded, cpu);
             match result {
-                Ok(output) => self.report.run(self.count, cpu, program, &output, &events)?,
+                Ok(output) => self.report.run(self.count, program, &output, &sent)?,
                 Err((error, printk)) => {
-                    self.report.cut_short(self.count, cpu, program, &printk, &events)?;
+                    self.report.cut_short(self.count, program, &printk, &sent)?;
                     return Err(error.into());
                 }
             }

@@ -86,6 +86,10 @@ fn has_its_maps(case: &Case) -> bool {
             complete
         }
         Step::Prog(_) => true,
+        Step::Event(decl) => {
+            made.push(decl.name);
+            true
+        }
         Step::Call(call) => {
             let value = call.args.text("value").and_then(|value| value.strip_prefix('@'));
             made.contains(&call.map)

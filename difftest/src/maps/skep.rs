@@ -1,16 +1,19 @@
 //! skep as a backend of map scripts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use skep_maps::batch::{self, BatchRequest as Request};
-use skep_maps::{CreateError, Map, MapDef, MapType, RingBuf, SpecialField, SpecialKind, sys};
+use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind, PerfRecord};
+use skep_maps::{
+    CreateError, Descriptor, Map, MapDef, MapType, RingBuf, SpecialField, SpecialKind, sys,
+};
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::script::program::Desk;
 use skep_oracle::script::{
-    Backend, BatchCommand, BatchRequest, Failure, Info, MapDecl, Outcome, ProgDecl, ProgramCall,
-    Reply, types,
+    Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl, Outcome,
+    ProgDecl, ProgramCall, Reply, types,
 };
 use skep_oracle::{Batch, Errno};
 use skep_vm::{Input, Program};
@@ -24,6 +27,7 @@ pub struct Skep {
     maps: HashMap<String, Arc<dyn Map>>,
     progs: HashMap<String, Arc<Program>>,
     agents: HashMap<(&'static str, String, Desk), Agent>,
+    events: BTreeMap<String, Descriptor<PerfEvent>>,
 }
 
 /// A program that calls one helper on one map.
@@ -78,6 +82,19 @@ impl Skep {
     }
 }
 
+/// The raw data of the next sample.
+fn next_sample(event: &PerfEvent) -> Option<Vec<u8>> {
+    let mut sample = None;
+    event.consume(|record| match record {
+        PerfRecord::Sample(data) => {
+            sample = Some(data.to_vec());
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    sample
+}
+
 fn other(what: String) -> Failure {
     Failure::Other(what)
 }
@@ -108,14 +125,30 @@ impl Backend for Skep {
         Ok(())
     }
 
+    fn open(&mut self, decl: &EventDecl) -> Outcome<()> {
+        let output = PerfEventAttr::output(decl.cpu);
+        let (attr, pages) = match decl.kind {
+            EventKind::Output => (output, 1),
+            EventKind::Counter => (PerfEventAttr { kind: PerfEventKind::Counter, ..output }, 0),
+        };
+        let event = PerfEvent::open(self.lab.machine.world(), attr);
+        if pages > 0 {
+            event.object().map_buffer(pages).map_err(errno)?;
+        }
+        self.events.insert(decl.name.clone(), event);
+        Ok(())
+    }
+
     /// Handles of skep are ids, and those of maps and of programs have nothing to do with
     /// each other: an object of the wrong kind is an id that nothing has.
     fn handle(&self, map: &str, object: &str) -> Option<u32> {
         let holder = self.maps.get(map).map(|map| map.core().map_type());
         let map = self.maps.get(object).map(|map| map.core().id());
         let program = self.progs.get(object).map(|program| program.id());
+        let event = self.events.get(object).map(Descriptor::number);
         let (right, wrong) = match holder {
             Some(MapType::ArrayOfMaps | MapType::HashOfMaps) => (map, program),
+            Some(MapType::PerfEventArray) => (event, map.or(program)),
             _ => (program, map),
         };
         let nothing = (wrong.is_some() || object == "none").then_some(u32::MAX);
@@ -225,13 +258,21 @@ impl Backend for Skep {
         let program = program.as_ref().map_err(|why| other(why.clone()))?;
         let mut bytes = desk.fill(call);
         sys::update(&**place, Some(&[0; 4]), &bytes, 0).map_err(errno)?;
-        self.lab.run_on(call.cpu, program, &Input::packet(counting(64))).map_err(Failure::Other)?;
+        let input = match types::takes_packet(call.op.prog_type) {
+            true => Input::packet(counting(64)),
+            false => Input::none(),
+        };
+        self.lab.run_on(call.cpu, program, &input).map_err(Failure::Other)?;
         sys::lookup(&**place, Some(&[0; 4]), 0, &mut bytes).map_err(errno)?;
         Ok(desk.reply(call, &bytes))
     }
 
     fn consume(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {
         let map = self.map(map)?;
+        if map.core().map_type() == MapType::PerfEventArray {
+            let mut events = self.events.values();
+            return Ok(events.find_map(|event| next_sample(event.object())));
+        }
         let ring = map.downcast::<RingBuf>().ok_or(Failure::Errno(Errno::EINVAL))?;
         let mut record = None;
         ring.consume(|data| {

@@ -64,8 +64,9 @@ pub(crate) fn pause(_tries: u32) {
 }
 
 /// The same.
-pub(crate) fn give_way() {
+pub(crate) fn back_off(tries: u32) -> u32 {
     loom::thread::yield_now();
+    tries
 }
 
 /// All threads are in each other's way.

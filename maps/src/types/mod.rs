@@ -14,11 +14,14 @@ mod lru_hash;
 mod lru_percpu_hash;
 mod percpu_array;
 mod percpu_hash;
+mod perf_event_array;
 mod prog_array;
 mod queue;
 mod queue_stack;
 mod ringbuf;
 mod stack;
+mod stack_trace;
+mod user_ringbuf;
 mod xskmap;
 
 use std::fmt;
@@ -33,8 +36,11 @@ use crate::map::ProgramOp;
 use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 
 pub use cgroup_array::CgroupArray;
+pub use perf_event_array::PerfEventArray;
 pub use prog_array::ProgArray;
 pub use ringbuf::{Consumed, Record, RingBuf};
+pub use stack_trace::StackTrace;
+pub use user_ringbuf::{Drain, UserNext, UserRecord, UserRingBuf, UserSample};
 
 /// How a type checks a definition, in the kernel's order.
 type Check = fn(&World, &MapDef) -> Result<(), Refusal>;
@@ -172,10 +178,10 @@ map_types! {
     1  Hash                "hash"                  hash;
     2  Array               "array"                 array;
     3  ProgArray           "prog_array"            prog_array;
-    4  PerfEventArray      "perf_event_array";
+    4  PerfEventArray      "perf_event_array"      perf_event_array;
     5  PercpuHash          "percpu_hash"           percpu_hash;
     6  PercpuArray         "percpu_array"          percpu_array;
-    7  StackTrace          "stack_trace";
+    7  StackTrace          "stack_trace"           stack_trace;
     8  CgroupArray         "cgroup_array"          cgroup_array;
     9  LruHash             "lru_hash"              lru_hash;
     10 LruPercpuHash       "lru_percpu_hash"       lru_percpu_hash;
@@ -199,7 +205,7 @@ map_types! {
     28 InodeStorage        "inode_storage";
     29 TaskStorage         "task_storage";
     30 BloomFilter         "bloom_filter"          bloom_filter;
-    31 UserRingbuf         "user_ringbuf";
+    31 UserRingbuf         "user_ringbuf"          user_ringbuf;
     32 CgrpStorage         "cgrp_storage";
     33 Arena               "arena";
 }
@@ -318,6 +324,7 @@ pub(crate) fn create_in(
     }
     let def = settled(def);
     fields::check(&def, rules.special).map_err(refused)?;
+    check_supported(&def)?;
     let failed =
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
     let core = Core::new(world, map_type, rules, def, home).map_err(failed)?;
@@ -350,7 +357,15 @@ fn check_common(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     let numa = def.flags & crate::flags::BPF_F_NUMA_NODE != 0;
     rule(!numa || def.numa_node == 0, Errno::EINVAL, || {
         format!("NUMA node {} is not online; there is node 0 only", def.numa_node)
-    })?;
+    })
+}
+
+/// What skep does not have yet, though the kernel would make the map.
+fn check_supported(def: &MapDef) -> Result<(), CreateError> {
+    if def.flags & crate::flags::BPF_F_STACK_BUILD_ID != 0 {
+        let what = "BPF_F_STACK_BUILD_ID".to_owned();
+        return Err(CreateError::Unsupported { map: def.name.clone(), what });
+    }
     Ok(())
 }
 
@@ -374,14 +389,19 @@ pub(crate) fn check_array(def: &MapDef) -> Result<(), Refusal> {
 
 /// Rules of the arrays that hold handles (kernel `fd_array_map_alloc_check`).
 pub(crate) fn check_handle_array(def: &MapDef) -> Result<(), Refusal> {
+    check_handle_size(def)?;
+    check_flags(def, crate::flags::BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK)?;
+    check_array(def)
+}
+
+/// What all arrays of handles have in common, whatever their flags.
+pub(crate) fn check_handle_size(def: &MapDef) -> Result<(), Refusal> {
     rule(def.value_size == 4, Errno::EINVAL, || {
         format!("the value of this type is 4 bytes, not {}", def.value_size)
     })?;
     rule(def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0, Errno::EINVAL, || {
         "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG do not exist for this type".to_owned()
-    })?;
-    check_flags(def, crate::flags::BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK)?;
-    check_array(def)
+    })
 }
 
 /// The index in an array's key.

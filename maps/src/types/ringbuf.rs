@@ -12,10 +12,9 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
 
-use rustix::event::{EventfdFlags, eventfd};
 use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
 use super::{Keys, Refusal, Rules, check_flags, rule};
@@ -24,16 +23,17 @@ use crate::map::ProgramOp;
 use crate::positions::{BUSY, DISCARD, Headers, Next, Positions, size_of, span_of};
 use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, Ordering};
+use crate::wake::Wake;
 use crate::word_lock::WordGuard;
 use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// Size of a record's header in bytes.
-const HEADER_BYTES: u32 = 8;
+pub(super) const HEADER_BYTES: u32 = 8;
 /// The largest size that may be asked for (`RINGBUF_MAX_RECORD_SZ`).
 const MOST: u64 = (u32::MAX / 4) as u64;
 /// The page size that the size rule speaks of.
-const PAGE: u32 = 4096;
+pub(super) const PAGE: u32 = 4096;
 
 /// In rings up to this many bytes each record is accessible from its reservation to its
 /// commit. The rights of a larger one would take as much room in the caches as its data:
@@ -50,7 +50,8 @@ pub(super) static RULES: Rules = Rules {
     ..Rules::new(check, make)
 };
 
-fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
+/// Rules of both types of ring buffers (kernel `ringbuf_map_alloc`).
+pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
     check_flags(def, BPF_F_NUMA_NODE)?;
     let no_sizes = def.key_size == 0 && def.value_size == 0;
     rule(no_sizes, Errno::EINVAL, || "a ring buffer has no key and no value size".to_owned())?;
@@ -79,8 +80,8 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
         },
     )
     .map_err(|_| Errno::ENOMEM)?;
-    let (consuming, event) = (Mutex::new(()), OnceLock::new());
-    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, turn, consuming, event }))
+    let (consuming, wake) = (Mutex::new(()), Wake::default());
+    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, turn, consuming, wake }))
 }
 
 /// A ring buffer.
@@ -98,7 +99,7 @@ pub struct RingBuf {
     turn: Cells32,
     /// The same in this process, where others can sleep until it is free.
     consuming: Mutex<()>,
-    event: OnceLock<OwnedFd>,
+    wake: Wake,
 }
 
 /// A reserved record.
@@ -136,7 +137,7 @@ impl RingBuf {
     fn try_reserve(&self, size: u64) -> Option<Record> {
         let fits = size <= MOST && span_of(size) <= u64::from(self.size);
         let len = u32::try_from(size).ok().filter(|_| fits)?;
-        let pos = self.positions.reserve(self, size, |pos| {
+        let pos = self.positions.reserve(size, |pos| {
             let offset = self.offset(pos);
             // The distance to the start of the kernel's structure in pages, which finds the
             // ring of a record there; it means nothing to consumers.
@@ -159,7 +160,7 @@ impl RingBuf {
         let forced = flags & BPF_RB_FORCE_WAKEUP != 0;
         let asks = !forced && flags & BPF_RB_NO_WAKEUP == 0;
         if self.positions.commit(self, record.pos, header, asks) || forced {
-            self.wake();
+            self.wake.wake();
         }
     }
 
@@ -229,28 +230,16 @@ impl RingBuf {
     ///
     /// When the host gives no descriptor.
     pub fn event(&self) -> io::Result<BorrowedFd<'_>> {
-        if self.event.get().is_none() {
-            let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            let _lost_race = self.event.set(fd);
-            // What was committed before the descriptor was there counts too.
-            if self.query(0) > 0 {
-                self.wake();
-            }
+        // What was committed before the descriptor was there counts too.
+        if !self.wake.has_descriptor() && self.query(0) > 0 {
+            self.wake.wake();
         }
-        Ok(self.event.get().expect("set above").as_fd())
-    }
-
-    fn wake(&self) {
-        if let Some(event) = self.event.get() {
-            // It fails only when the counter is full, and then the descriptor is
-            // readable already.
-            let _already_readable = rustix::io::write(event, &1u64.to_ne_bytes());
-        }
+        self.wake.descriptor()
     }
 
     #[inline]
     fn offset(&self, pos: u64) -> u32 {
-        u32::try_from(pos & u64::from(self.size - 1)).expect("masked")
+        data_offset(pos, self.size)
     }
 
     #[inline]
@@ -274,6 +263,23 @@ impl RingBuf {
     }
 }
 
+/// Where a position lies in the data area of a ring of `size` bytes.
+#[inline]
+pub(super) fn data_offset(pos: u64, size: u32) -> u32 {
+    u32::try_from(pos & u64::from(size - 1)).expect("masked")
+}
+
+/// Bytes that the kernel charges for a ring of `size` bytes (`ringbuf_map_mem_usage`).
+pub(super) fn usage(size: u32) -> u64 {
+    // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
+    const MAP: u64 = 304;
+    // One page of the kernel's structure, one for each position, then the data; and the
+    // page table, which names the data pages twice.
+    let pages = u64::from(size / PAGE);
+    let meta = u64::from(DATA_PAGE);
+    MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
+}
+
 impl Headers for RingBuf {
     #[inline]
     fn header(&self, pos: u64) -> &AtomicU32 {
@@ -287,12 +293,6 @@ impl Map for RingBuf {
     }
 
     fn memory_usage(&self) -> u64 {
-        // `struct bpf_ringbuf_map` of Linux 6.18 on x86-64.
-        const MAP: u64 = 304;
-        // One page of the kernel's structure, one for each position, then the data; and
-        // the page table, which names the data pages twice (`ringbuf_map_mem_usage`).
-        let pages = u64::from(self.size / PAGE);
-        let meta = u64::from(DATA_PAGE);
-        MAP + (meta + pages) * u64::from(PAGE) + 8 * (meta + 2 * pages)
+        usage(self.size)
     }
 }

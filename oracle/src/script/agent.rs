@@ -52,7 +52,12 @@ impl Agent {
     /// When the kernel does not run the program.
     pub fn call(&self, call: &ProgramCall<'_>) -> Outcome<Reply> {
         self.place.update(&[0; 4], &self.desk.fill(call), 0)?;
-        self.prog.test_run(&TestRun::new().data_in(&[0; 64])).ok()?;
+        // Tracing programs take no packet.
+        let run = match types::takes_packet(call.op.prog_type) {
+            true => TestRun::new().data_in(&[0; 64]),
+            false => TestRun::new(),
+        };
+        self.prog.test_run(&run).ok()?;
         Ok(self.desk.reply(call, &self.place.lookup(&[0; 4], 0)?))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::program::ProgramOp;
 use super::run::{hex, list};
-use super::{MapDecl, ProgDecl};
+use super::{EventDecl, MapDecl, ProgDecl};
 use crate::{Batch, Errno};
 
 /// Maps and programs, by the names that a case gives them, and the operations on them.
@@ -27,6 +27,14 @@ pub trait Backend {
     /// # Errors
     /// Why there is no such program.
     fn load(&mut self, prog: &ProgDecl) -> Outcome<()>;
+
+    /// Opens a perf event (`perf_event_open(2)`).
+    ///
+    /// # Errors
+    /// Why there is no such event.
+    fn open(&mut self, event: &EventDecl) -> Outcome<()> {
+        Err(Failure::Other(format!("there are no events such as `{}` here", event.name)))
+    }
 
     /// The number that stands for an object when it is stored in `map`: a descriptor, or
     /// what the backend has instead; `None` when the case has no such object.
@@ -102,10 +110,12 @@ pub trait Backend {
     /// [`Failure::Refused`] when the verifier does not take the program.
     fn program(&mut self, call: &ProgramCall<'_>) -> Outcome<Reply>;
 
-    /// Takes the next record of a ring buffer; `None` when there is none.
+    /// Takes the next record of a ring buffer, or the raw data of the next sample of the
+    /// case's events, by their names, when the map is an array of such; `None` when there
+    /// is none.
     ///
     /// # Errors
-    /// When the map is no ring buffer.
+    /// When the map is neither.
     fn consume(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {
         Err(Failure::Other(format!("`{map}` is not consumed here")))
     }

@@ -1,15 +1,17 @@
 //! The running kernel as a backend of scripts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Agent, Backend, BatchCommand, BatchRequest, Failure, Info, MapDecl, Outcome, ProgDecl,
-    ProgramCall, Reply, types,
+    Agent, Backend, BatchCommand, BatchRequest, EventDecl, EventKind, Failure, Info, MapDecl,
+    Outcome, ProgDecl, ProgramCall, Reply, types,
 };
 use crate::asm::{Asm, R0};
 use crate::btf::BtfWriter;
+use crate::perf::DUMMY;
 use crate::{
-    Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, Prog, ProgSpec, RingReader, map_type,
+    Batch, BatchFlags, Btf, Errno, Kernel, Map, MapSpec, Next, PerfEvent, PerfSpec, Prog, ProgSpec,
+    RingReader, map_type,
 };
 
 /// Maps and programs of one case in the kernel; gone when dropped.
@@ -20,7 +22,11 @@ pub struct Linux<'k> {
     progs: HashMap<String, Prog>,
     agents: HashMap<(&'static str, String, usize), Outcome<Agent>>,
     rings: HashMap<String, RingReader>,
+    events: BTreeMap<String, PerfEvent>,
 }
+
+/// `PERF_RECORD_SAMPLE`, the first byte of such a record.
+const RECORD_SAMPLE: u8 = 9;
 
 impl<'k> Linux<'k> {
     /// Without maps and programs.
@@ -32,6 +38,7 @@ impl<'k> Linux<'k> {
             progs: HashMap::new(),
             agents: HashMap::new(),
             rings: HashMap::new(),
+            events: BTreeMap::new(),
         }
     }
 
@@ -85,9 +92,20 @@ impl Backend for Linux<'_> {
         Ok(())
     }
 
+    fn open(&mut self, decl: &EventDecl) -> Outcome<()> {
+        let output = PerfSpec::output(decl.cpu, 1);
+        let event = self.kernel.open_event(&match decl.kind {
+            EventKind::Output => output,
+            EventKind::Counter => PerfSpec { config: DUMMY, pages: 0, ..output },
+        })?;
+        self.events.insert(decl.name.clone(), event);
+        Ok(())
+    }
+
     fn handle(&self, _map: &str, object: &str) -> Option<u32> {
         let map = self.maps.get(object).map(Map::fd);
         let fd = map.or_else(|| self.progs.get(object).map(Prog::fd));
+        let fd = fd.or_else(|| self.events.get(object).map(PerfEvent::fd));
         fd.or((object == "none").then_some(-1)).map(i32::cast_unsigned)
     }
 
@@ -176,6 +194,14 @@ impl Backend for Linux<'_> {
     }
 
     fn consume(&mut self, map: &str) -> Outcome<Option<Vec<u8>>> {
+        if self.map(map)?.info().map_type == map_type::PERF_EVENT_ARRAY {
+            let outputs = self.events.values().filter(|event| event.has_buffer());
+            let mut records = outputs.flat_map(|event| std::iter::from_fn(|| event.pop()));
+            // Others say how many samples were lost.
+            let sample = records.find(|record| record[0] == RECORD_SAMPLE);
+            // A header of eight bytes and the length of what follows come before the data.
+            return Ok(sample.map(|record| record[12..].to_vec()));
+        }
         if !self.rings.contains_key(map) {
             let ring = RingReader::new(self.map(map)?)?;
             self.rings.insert(map.to_owned(), ring);

@@ -24,5 +24,5 @@ pub use backend::{
 };
 pub use linux::Linux;
 pub use run::answers;
-pub use step::{Args, Call, MapDecl, ProgDecl, Side, Step};
+pub use step::{Args, Call, EventDecl, EventKind, MapDecl, ProgDecl, Side, Step};
 pub use syntax::{Case, Line, Script, SyntaxError};

@@ -57,6 +57,10 @@ impl Run<'_> {
                 self.backend.load(decl)?;
                 Ok("ok".to_owned())
             }
+            Step::Event(decl) => {
+                self.backend.open(decl)?;
+                Ok("ok".to_owned())
+            }
             Step::Call(call) => match call.side {
                 Side::System => system::answer(self, call),
                 Side::Program { cpu } => self.program(call, cpu),

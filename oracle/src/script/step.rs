@@ -1,4 +1,4 @@
-//! One step of a script: making a map or a program, or an operation on a map.
+//! One step of a script: making a map, a program or an event, or an operation on a map.
 
 use super::program::{self, ProgramOp};
 use super::{system, types};
@@ -10,6 +10,8 @@ pub enum Step {
     Map(MapDecl),
     /// `prog NAME TYPE …`
     Prog(ProgDecl),
+    /// `event NAME KIND …`
+    Event(EventDecl),
     /// `S OPERATION MAP …` and `P OPERATION MAP …`
     Call(Call),
 }
@@ -74,6 +76,26 @@ pub struct ProgDecl {
     pub prog_type: String,
     /// `expected_attach_type`.
     pub attach: u32,
+}
+
+/// A perf event to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventDecl {
+    /// What the case calls it.
+    pub name: String,
+    /// What it does.
+    pub kind: EventKind,
+    /// The CPU that it is bound to.
+    pub cpu: u32,
+}
+
+/// What an event does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// `output`: it takes what programs put out, into a buffer of one page.
+    Output,
+    /// `counter`: it counts, or would.
+    Counter,
 }
 
 /// Who does an operation.
@@ -215,6 +237,16 @@ impl Step {
                     prog_type: prog_type.to_owned(),
                     attach: args.number32("attach")?,
                 }))
+            }
+            "event" => {
+                let (name, kind) = (next("the event's name")?, next("its kind")?);
+                let kind = match kind {
+                    "output" => EventKind::Output,
+                    "counter" => EventKind::Counter,
+                    other => return Err(format!("`{other}` is no kind of event")),
+                };
+                let cpu = Args::parse(words, &["cpu"])?.number32("cpu")?;
+                Ok(Self::Event(EventDecl { name: name.to_owned(), kind, cpu }))
             }
             "S" => {
                 let (operation, map) = (next("the operation")?, next("the map")?);

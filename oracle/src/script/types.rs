@@ -64,6 +64,12 @@ pub fn prog_type(name: &str) -> Option<u32> {
     PROG_TYPES.iter().find(|(own, _)| *own == name).map(|(_, id)| *id)
 }
 
+/// Whether programs of a type are run on packets.
+#[must_use]
+pub fn takes_packet(prog_type: &str) -> bool {
+    !matches!(prog_type, "kprobe" | "tracepoint" | "perf_event" | "raw_tracepoint")
+}
+
 /// Whether keys come in an order that depends on a random seed.
 #[must_use]
 pub fn is_hashed(map_type: &str) -> bool {

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{CgroupArray, Map, MapType, ProgArray, ProgramOp, RingBuf};
+use skep_maps::{
+    CgroupArray, Map, MapType, PerfEventArray, ProgArray, ProgramOp, RingBuf, StackTrace,
+    UserRingBuf,
+};
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
 use super::Call;
+use crate::dynptr::{Data, Place};
 use crate::run::Run;
 
 /// What is wrong with an argument.
@@ -129,17 +133,36 @@ impl Arg for AnyMap {
     }
 }
 
-/// A ring buffer.
-pub(super) struct RingMap;
+macro_rules! special_map_args {
+    ($($(#[$doc:meta])* $name:ident $op:ident $map:ty, $kind:literal;)*) => { $(
+        $(#[$doc])*
+        pub(super) struct $name;
 
-impl Arg for RingMap {
-    const KIND: &'static str = "ring buffer";
-    type Taken<'r> = &'r RingBuf;
+        impl Arg for $name {
+            const KIND: &'static str = $kind;
+            type Taken<'r> = &'r $map;
 
-    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r RingBuf, Problem> {
-        let map = map_for(run, call.args[index], ProgramOp::RingBuf)?;
-        Ok(map.downcast().expect("only ring buffers allow it"))
-    }
+            fn take<'r>(
+                run: &Run<'r>,
+                call: &Call<'_>,
+                index: usize,
+            ) -> Result<&'r $map, Problem> {
+                let map = map_for(run, call.args[index], ProgramOp::$op)?;
+                Ok(map.downcast().expect("no other type allows it"))
+            }
+        }
+    )* };
+}
+
+special_map_args! {
+    /// A ring buffer.
+    RingMap RingBuf RingBuf, "ring buffer";
+    /// A user ring buffer.
+    UserRingMap UserRingBuf UserRingBuf, "user ring buffer";
+    /// A map of call stacks.
+    StackMap StackTrace StackTrace, "stack trace map";
+    /// An array of perf events.
+    PerfMap PerfEvent PerfEventArray, "perf event array";
 }
 
 /// A map of cgroups.
@@ -360,6 +383,31 @@ impl Arg for LockPtr {
             Some(ptr) => Ok(ptr),
             None => Err(Problem::Text(format!("{addr:#x} is no bpf_spin_lock"))),
         }
+    }
+}
+
+/// A dynptr: what it refers to, which is nothing for a null one.
+pub(super) struct DynptrArg;
+
+impl Arg for DynptrArg {
+    const KIND: &'static str = "dynptr";
+    type Taken<'r> = Option<Data>;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Option<Data>, Problem> {
+        let dynptr = run.dynptr(call.args[index]).map_err(Problem::Text)?;
+        Ok(dynptr.1.data)
+    }
+}
+
+/// Room on the stack for a new dynptr.
+pub(super) struct NewDynptr;
+
+impl Arg for NewDynptr {
+    const KIND: &'static str = "new dynptr";
+    type Taken<'r> = Place;
+
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Place, Problem> {
+        run.dynptr_place(call.args[index]).map_err(Problem::Text)
     }
 }
 

@@ -7,23 +7,28 @@
 
 mod args;
 mod cgroup;
+mod dynptr;
 mod format;
 mod locks;
 mod loops;
 mod maps;
 mod names;
 mod packet;
+mod perf;
 mod probe;
 mod redirect;
 mod ring;
+mod stack;
 mod strings;
 mod system;
 mod trace;
+mod user_ring;
 
 use args::{
-    AnyMap, BufferArg, CgroupMap, ConstStr, Ctx, DeleteMap, ForEachMap, Function, Key, LockPtr,
-    LookupMap, LookupPercpuMap, OutLong, PeekMap, PeekRoom, PopMap, PushMap, ReadMem, RedirectMap,
-    RingMap, ScratchMem, Size, UpdateMap, Value, ValueRoom,
+    AnyMap, BufferArg, CgroupMap, ConstStr, Ctx, DeleteMap, DynptrArg, ForEachMap, Function, Key,
+    LockPtr, LookupMap, LookupPercpuMap, NewDynptr, OutLong, PeekMap, PeekRoom, PerfMap, PopMap,
+    PushMap, ReadMem, RedirectMap, RingMap, ScratchMem, Size, StackMap, UpdateMap, UserRingMap,
+    Value, ValueRoom,
 };
 use args::{Arg, Problem};
 
@@ -180,8 +185,11 @@ helpers! {
     14  get_current_pid_tgid() => system::pid_tgid;
     15  get_current_uid_gid() => system::uid_gid;
     16  get_current_comm(ScratchMem, Size) => system::comm;
+    22  perf_event_read(PerfMap, u64) => perf::read;
     23  redirect(u64, u64) => redirect::redirect;
+    25  perf_event_output(Ctx, PerfMap, u64, ReadMem, Size) => perf::output;
     26  skb_load_bytes(Ctx, u64, BufferArg, Size) => packet::skb_load_bytes;
+    27  get_stackid(Ctx, StackMap, u64) => stack::get_stackid;
     33  skb_under_cgroup(Ctx, CgroupMap, u64) => cgroup::skb_under;
     37  current_task_under_cgroup(CgroupMap, u64) => cgroup::current_task_under;
     42  get_numa_node_id() => system::numa_node;
@@ -189,7 +197,9 @@ helpers! {
     45  probe_read_str(ScratchMem, Size, u64) => probe::read_str;
     51  redirect_map(RedirectMap, u64, u64) => redirect::redirect_map;
     54  xdp_adjust_meta(Ctx, u64) => packet::adjust_meta;
+    55  perf_event_read_value(PerfMap, u64, ScratchMem, Size) => perf::read_value;
     65  xdp_adjust_tail(Ctx, u64) => packet::adjust_tail;
+    67  get_stack(Ctx, ScratchMem, Size, u64) => stack::get_stack;
     80  get_current_cgroup_id() => cgroup::current_id;
     87  map_push_elem(PushMap, Value, u64) => maps::push;
     88  map_pop_elem(PopMap, ValueRoom) => maps::pop;
@@ -217,5 +227,13 @@ helpers! {
     181 loop_(u64, Function, u64, u64) => loops::bpf_loop;
     182 strncmp(ReadMem, Size, ConstStr) => strings::strncmp;
     195 map_lookup_percpu_elem(LookupPercpuMap, Key, u64) => maps::lookup_percpu;
+    197 dynptr_from_mem(ScratchMem, Size, u64, NewDynptr) => dynptr::from_mem;
+    198 ringbuf_reserve_dynptr(RingMap, u64, u64, NewDynptr) => dynptr::ringbuf_reserve;
+    199 ringbuf_submit_dynptr(u64, u64) => dynptr::ringbuf_submit;
+    200 ringbuf_discard_dynptr(u64, u64) => dynptr::ringbuf_discard;
+    201 dynptr_read(ScratchMem, Size, DynptrArg, u64, u64) => dynptr::read;
+    202 dynptr_write(DynptrArg, u64, ReadMem, Size, u64) => dynptr::write;
+    203 dynptr_data(DynptrArg, u64, u64) => dynptr::data;
     208 ktime_get_tai_ns() => system::ktime_get_tai_ns;
+    209 user_ringbuf_drain(UserRingMap, Function, u64, u64) => user_ring::drain;
 }

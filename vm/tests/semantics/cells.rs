@@ -226,7 +226,7 @@ fn script_facts(section: &Section) -> Vec<Fact> {
         for (step, answer) in steps {
             let answer = answer.expect("the script was recorded");
             let fact = match step {
-                Step::Prog(_) => continue,
+                Step::Prog(_) | Step::Event(_) => continue,
                 Step::Map(decl) => {
                     let question = creation(&decl);
                     let map_type = decl.map_type.clone();

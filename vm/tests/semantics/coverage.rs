@@ -40,12 +40,23 @@ const WORDS: &[(&str, &str)] = &[
     ("xdp_adjust_head", "head"),
     ("xdp_adjust_tail", "tail"),
     ("xdp_adjust_meta", "meta"),
+    ("perf_event_output", "output"),
     ("ringbuf_reserve", "reserve"),
     ("ringbuf_submit", "submit"),
     ("ringbuf_discard", "discard"),
     ("ringbuf_output", "output"),
     ("ringbuf_query", "query"),
     ("trace_vprintk", "vprintk"),
+    ("get_stackid", "stackid"),
+    ("user_ringbuf_drain", "drain"),
+    ("dynptr_from_mem", "from_mem"),
+    ("dynptr_read", "read"),
+    ("dynptr_write", "write"),
+    ("dynptr_data", "data"),
+    // All lines about dynptrs of ring buffers use them.
+    ("ringbuf_reserve_dynptr", "reserve"),
+    ("ringbuf_submit_dynptr", "submit"),
+    ("ringbuf_discard_dynptr", "discard"),
 ];
 
 /// The helpers that scripts' programs call, by number.

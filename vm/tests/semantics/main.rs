@@ -17,6 +17,7 @@ mod context_access;
 mod coverage;
 mod create;
 mod differences;
+mod dynptr;
 mod elements;
 mod for_each;
 mod format;
@@ -27,6 +28,7 @@ mod lpm;
 mod numbers;
 mod ops;
 mod packet;
+mod perf;
 mod probe;
 mod probe_read;
 mod redirect;
@@ -36,10 +38,12 @@ mod runs;
 mod scripts;
 mod section;
 mod special;
+mod stack;
 mod state;
 mod system;
 mod tail_call;
 mod text;
+mod user_ring;
 mod verdict;
 
 use libtest_mimic::{Arguments, Trial};
@@ -65,8 +69,10 @@ const FAMILIES: &[(&str, Family)] = &[
     ("cpumap", ops::maps),
     ("devmap", ops::maps),
     ("devmap-hash", ops::maps),
+    ("dynptr", dynptr::answer),
     ("elements", elements::answer),
     ("for-each", for_each::answer),
+    ("get-stackid", stack::answer),
     ("hash", ops::maps),
     ("hash-of-maps", ops::maps),
     ("ld-abs", legacy::answer),
@@ -75,6 +81,9 @@ const FAMILIES: &[(&str, Family)] = &[
     ("packet", packet::answer),
     ("percpu-array", ops::maps),
     ("percpu-hash", ops::maps),
+    ("perf-event-array", ops::maps),
+    ("perf-event-output", perf::output),
+    ("perf-event-read", perf::read),
     ("probe-read", probe_read::answer),
     ("prog-array", ops::maps),
     ("queue", keyless::maps),
@@ -86,11 +95,14 @@ const FAMILIES: &[(&str, Family)] = &[
     ("snprintf", format::snprintf),
     ("stack", keyless::maps),
     ("special-fields", special::answer),
+    ("stack-trace", ops::maps),
     ("strncmp", numbers::strncmp),
     ("strtol", numbers::strtol),
     ("tail-call", tail_call::answer),
     ("test-run", runs::answer),
     ("trace-printk", format::trace_printk),
+    ("user-ringbuf", ops::maps),
+    ("user-ringbuf-drain", user_ring::answer),
     ("xdp-adjust", adjust::adjust),
     ("xskmap", ops::maps),
 ];
@@ -103,6 +115,7 @@ fn main() {
         .collect();
     trials.push(Trial::test("every_file_has_a_family", section::every_file_has_a_family));
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
+    trials.push(Trial::test("a_host_without_a_stack_is_told_so", stack::no_stack));
     trials.extend(cells::trials());
     trials.push(Trial::test("coverage: every_helper_is_called", coverage::every_helper_is_called));
     trials.extend(system::trials());

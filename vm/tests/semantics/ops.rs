@@ -11,13 +11,14 @@ use crate::lab::Lab;
 use crate::section::Section;
 use crate::state::{State, walk};
 use crate::text::{asked, asked32, hex, list, name, outcome, unhex};
-use crate::{access, create};
+use crate::{access, create, perf};
 
 /// The files of map types: creation rules, then operations by state.
 pub(crate) fn maps(section: &Section) -> Vec<String> {
     match section.name {
         "templates" => create::templates(section),
         about if about.starts_with("creation") => create::creation(section),
+        "close" => perf::close(section),
         about if about.starts_with("access") => access::answer(section),
         _ => operations(section),
     }

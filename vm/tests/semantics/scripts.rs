@@ -39,7 +39,7 @@ fn is_supported(case: &Case) -> bool {
     let steps = case.lines.iter().flat_map(|line| line.steps().expect("the script was read"));
     let mut maps = steps.filter_map(|(step, _)| match step {
         Step::Map(decl) => Some(decl.map_type),
-        Step::Prog(_) | Step::Call(_) => None,
+        Step::Prog(_) | Step::Event(_) | Step::Call(_) => None,
     });
     maps.all(|map_type| has(&map_type))
 }

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 use skep_maps::flags::BPF_F_MMAPABLE;
+use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfEventKind};
 use skep_maps::{
     Cgroup, Descriptor, Map, MapDef, MapType, ProgramOp, Resource, SpecialField, SpecialKind,
-    XdpSocket, sys,
+    StackTrace, XdpSocket, sys,
 };
 use skep_oracle::asm::{Asm, R0};
 use skep_oracle::recorded::Case;
@@ -27,6 +28,7 @@ pub(crate) struct State<'l> {
     /// What the words behind a `+` stand for, in values that end with a program.
     attached: Vec<(&'static str, u32)>,
     _programs: Vec<Arc<Program>>,
+    _events: Vec<Descriptor<PerfEvent>>,
     _maps: Vec<Arc<dyn Map>>,
     _open: Vec<Box<dyn Any>>,
 }
@@ -42,6 +44,9 @@ impl Resource for Other {
         self.is_socket
     }
 }
+
+/// A call stack of two addresses of the kernel.
+const STACK: [u64; 2] = [0xffff_ffff_8100_0000, 0xffff_ffff_8100_0100];
 
 /// The type whose name a section's lines begin with.
 pub(crate) fn type_named(text: &str) -> MapType {
@@ -62,7 +67,7 @@ impl<'l> State<'l> {
         assert_eq!(case.question[0], "state", "the section begins with the state");
         let map_type = type_named(case.question[1]);
         let (key, value) = match map_type {
-            MapType::Ringbuf => (0, 0),
+            MapType::Ringbuf | MapType::UserRingbuf => (0, 0),
             map_type if map_type.holds_handles() => (4, 4),
             _ => (4, 8),
         };
@@ -81,11 +86,13 @@ impl<'l> State<'l> {
             named: vec![("none", u32::MAX)],
             attached: Vec::new(),
             _programs: Vec::new(),
+            _events: Vec::new(),
             _maps: Vec::new(),
             _open: Vec::new(),
         };
         match map_type {
             MapType::ProgArray => state.add_programs(),
+            MapType::PerfEventArray => state.add_events(),
             MapType::ArrayOfMaps | MapType::HashOfMaps => {
                 state.add_maps(asked32(case, "inner_flags", 0));
             }
@@ -162,6 +169,23 @@ impl<'l> State<'l> {
         self._open.push(Box::new(descriptor));
     }
 
+    fn add_events(&mut self) {
+        let output = PerfEventAttr::output;
+        let counter = PerfEventAttr { kind: PerfEventKind::Counter, ..output(0) };
+        for (name, attr) in [
+            ("event-0", output(0)),
+            ("event-1", output(1)),
+            ("counter", counter),
+            ("inherited", PerfEventAttr { cpu: None, inherit: true, ..counter }),
+        ] {
+            let event = PerfEvent::open(self.lab.machine.world(), attr);
+            self.named.push((name, event.number()));
+            self._events.push(event);
+        }
+        // Events have numbers of their own; no map has one of them.
+        self.named.push(("map", u32::MAX - 1));
+    }
+
     fn add_maps(&mut self, flags: u32) {
         let array = |flags, max, value| MapDef { flags, ..def(MapType::Array, 4, value, max) };
         self.def.inner = Some(Box::new(array(flags, 2, 8)));
@@ -186,6 +210,11 @@ impl<'l> State<'l> {
     pub(crate) fn make(&self) -> Arc<dyn Map> {
         let map = self.lab.map(&self.def);
         for (key, value) in &self.put {
+            if let Some(stacks) = map.downcast::<StackTrace>() {
+                assert_eq!(value, "stack");
+                stacks.id_of(&STACK, 0).expect("the state can be made");
+                continue;
+            }
             let key = (!key.is_empty()).then_some(&key[..]);
             sys::update(&*map, key, &self.bytes(value), 0).expect("the state can be made");
         }
@@ -234,6 +263,9 @@ impl<'l> State<'l> {
                 [] | [0, 0, 0, 0] => number,
                 program => format!("{number}+{}", name(&self.attached, word(program))),
             };
+        }
+        if value.len() == 16 && value[..8] == STACK[0].to_le_bytes() {
+            return "stack".to_owned();
         }
         if self.named.len() == 1 {
             return hex(value);

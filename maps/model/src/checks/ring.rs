@@ -40,7 +40,7 @@ impl Ring {
     /// Puts a record in; whether the consumer is to be woken, `None` when there is no room.
     fn produce(&self, value: u64) -> Option<bool> {
         let prepare = |pos| self.header(pos).store(8 | BUSY, Ordering::Relaxed);
-        let pos = self.positions.reserve(self, 8, prepare)?;
+        let pos = self.positions.reserve(8, prepare)?;
         self.data[slot(pos + 8)].store(value, Ordering::Relaxed);
         Some(self.positions.commit(self, pos, 8, true))
     }
