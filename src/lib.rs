@@ -119,7 +119,6 @@ mod cpus;
 mod engine;
 mod error;
 mod host;
-mod inner;
 mod loaded;
 mod map;
 mod object;
@@ -139,7 +138,7 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use host::SystemHost;
 pub use loaded::{Event, Loaded, Lost, Program};
-pub use map::Map;
+pub use map::{Batch, BatchCursor, BatchWrite, Map, MapInfo, Walk};
 pub use object::{Global, MapSettings, Object};
 pub use output::Output;
 pub use perf_buffer::{PerfBuffer, PerfSample};
@@ -150,7 +149,9 @@ pub use user_ring_buffer::{UserRecord, UserRingBuffer};
 pub use vm::{Vm, VmBuilder};
 
 pub use skep_loader as loader;
-pub use skep_maps::{Cgroup, Descriptor, Destination, Errno, MapDef, MapType, XdpSocket, flags};
+pub use skep_maps::{
+    Cgroup, Descriptor, Destination, Errno, MapDef, MapError, MapMemory, MapType, XdpSocket, flags,
+};
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{

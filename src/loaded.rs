@@ -250,7 +250,7 @@ fn create(
         key: decl.key_type,
         value: decl.value_type,
         inner: decl.inner,
-        variables: variables.into(),
+        variables,
     };
     let map = Map::new(made, types);
     if let Some(data) = &decl.data {

@@ -117,7 +117,7 @@ fn entry(map: &Map, key: &[u8], bytes: &[u8]) -> Value {
     let mut json = Value::Object(entry);
     put_value(map, bytes, &mut json);
     if map.holds_maps()
-        && let Ok(Some(inner)) = map.inner(&key.to_vec())
+        && let Ok(Some(inner)) = map.inner_map(&key.to_vec())
     {
         json["inner"] = match inner.is_made_in(map) {
             true => MapSnapshot::of(&inner).to_json(),

@@ -3,8 +3,14 @@
 //! Structs are objects in member order, members of anonymous structs among them; arrays
 //! are lists, but `char` arrays text; enumerations are named; pointers are numbers.
 
+mod read;
+mod write;
+
 use serde_json::{Map, Number, Value};
 use skep_loader::btf::{MemberView, Scalar, Shape, View};
+
+pub use read::from_bytes;
+pub use write::to_bytes;
 
 /// Types nested deeper than this are left out; C code does not get there.
 const MAX_DEPTH: u32 = 32;
@@ -342,4 +348,10 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+/// Whether a type is of those whose values belong to the kernel, and which user space
+/// neither reads nor writes.
+fn is_kernels(view: View<'_>) -> bool {
+    skep_loader::special_kind(view).is_some()
 }

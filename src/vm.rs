@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use skep_maps::MapMemory;
 use skep_vm::isa::Insn;
 use skep_vm::prog::ProgType;
 use skep_vm::{Host, Machine, ProgramSpec};
@@ -38,6 +39,7 @@ pub struct VmBuilder {
     engine: Engine,
     timeout: Option<Duration>,
     max_insns: Option<u64>,
+    max_map_memory: Option<u64>,
 }
 
 impl Vm {
@@ -52,6 +54,7 @@ impl Vm {
             engine: Engine::default(),
             timeout: Some(Duration::from_secs(10)),
             max_insns: None,
+            max_map_memory: None,
         }
     }
 
@@ -128,6 +131,26 @@ impl Vm {
         self.inner.machine.world().cpus()
     }
 
+    /// The map with this id (`BPF_MAP_GET_FD_BY_ID`); `None` when it has gone.
+    #[must_use]
+    pub fn map_by_id(&self, id: u32) -> Option<Map> {
+        self.inner.machine.world().map_by_id(id).map(Map::reopen)
+    }
+
+    /// All maps of the machine, by ascending id: of objects, made without one, and inner
+    /// maps that only their outer maps keep.
+    #[must_use]
+    pub fn maps(&self) -> Vec<Map> {
+        self.inner.machine.world().maps().into_iter().map(Map::reopen).collect()
+    }
+
+    /// What the maps take by the kernel's formula ([`MapInfo::memlock`](crate::MapInfo)),
+    /// and may take.
+    #[must_use]
+    pub fn map_memory(&self) -> MapMemory {
+        self.inner.machine.world().map_memory()
+    }
+
     /// The engine that runs programs.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -172,6 +195,45 @@ impl VmBuilder {
         Self { max_insns: Some(max_insns), ..self }
     }
 
+    /// How many bytes all maps together may take, counted as the kernel charges them
+    /// ([`MapInfo::memlock`](crate::MapInfo)); without it, as many as there is room for.
+    ///
+    /// Most maps are charged for all their entries when they are made; hashes with
+    /// `BPF_F_NO_PREALLOC`, tries and maps of devices for each as it comes.
+    ///
+    /// Beyond the limit making a map fails with `ENOMEM`, and so does putting an element
+    /// into a map that grows, by programs too.
+    ///
+    /// ```
+    /// use skep::{Map, MapDef, MapType, Vm};
+    ///
+    /// # fn main() -> Result<(), skep::Error> {
+    /// let vm = Vm::builder().max_map_memory(64 << 10).build()?;
+    /// let def = MapDef {
+    ///     name: "table".to_owned(),
+    ///     map_type: MapType::Array.id(),
+    ///     key_size: 4,
+    ///     value_size: 40_000,
+    ///     max_entries: 1,
+    ///     ..MapDef::default()
+    /// };
+    /// let first = Map::create(&vm, &def)?;
+    /// let error = Map::create(&vm, &def).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "map: map `table` (array): it takes 40312 bytes, and 40312 of the 65536 bytes that \
+    ///      maps may take are in use: out of memory (ENOMEM, 12)"
+    /// );
+    /// drop(first);
+    /// assert!(Map::create(&vm, &def).is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn max_map_memory(self, bytes: u64) -> Self {
+        Self { max_map_memory: Some(bytes), ..self }
+    }
+
     /// Builds the machine.
     ///
     /// # Errors
@@ -179,6 +241,9 @@ impl VmBuilder {
     /// [`Error::Memory`] when the host grants no address space.
     pub fn build(self) -> Result<Vm, Error> {
         let machine = Machine::new(self.cpus)?;
+        if let Some(bytes) = self.max_map_memory {
+            machine.world().limit_map_memory(bytes);
+        }
         let inner = Inner {
             cpus: Cpus::new(machine.world().cpus()),
             machine,

@@ -38,11 +38,11 @@ fn a_map_that_is_made_inside_is_found_by_programs_and_by_user_space() {
     let out = vm.runner().expect("a CPU").run(&admit, Input::packet(frame(10))).expect("it ends");
     assert_eq!(out.action(), Some("XDP_PASS"));
 
-    let found = tenants.inner(&10u32).expect("a map of maps").expect("it was put there");
+    let found = tenants.inner_map(&10u32).expect("a map of maps").expect("it was put there");
     assert_eq!(found.lookup(&80u16).expect("a lookup"), Some([6u64, 42]));
     assert_eq!(found.id(), made.id());
     assert!(found.is_made_in(&tenants));
-    assert!(tenants.inner(&11u32).expect("a map of maps").is_none());
+    assert!(tenants.inner_map(&11u32).expect("a map of maps").is_none());
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn inner_maps_outlive_their_handles_and_are_replaced() {
     let guests = loaded.map("guests").expect("a map");
     let made = tenants.create_inner(&10u32).expect("it has a template");
     drop(made);
-    assert!(tenants.inner(&10u32).expect("a map of maps").is_some());
+    assert!(tenants.inner_map(&10u32).expect("a map of maps").is_some());
     tenants.set_map(&10u32, &guests).expect("it is like the template");
-    let found = tenants.inner(&10u32).expect("a map of maps").expect("it was put there");
+    let found = tenants.inner_map(&10u32).expect("a map of maps").expect("it was put there");
     assert_eq!(found.id(), guests.id());
     assert!(!found.is_made_in(&tenants));
 }
@@ -68,10 +68,10 @@ fn only_what_is_like_the_template_goes_in_and_only_into_maps_of_maps() {
     let two = skep::Map::create(&vm, &two).expect("an array");
     assert_eq!(errno(by_class.set_map(&1u32, &two).unwrap_err()), Errno::EINVAL);
     assert_eq!(errno(by_class.create_inner(&3u32).unwrap_err()), Errno::E2BIG);
-    assert!(by_class.inner(&1u32).expect("a map of maps").is_none());
-    assert!(by_class.inner(&3u32).expect("a map of maps").is_none());
+    assert!(by_class.inner_map(&1u32).expect("a map of maps").is_none());
+    assert!(by_class.inner_map(&3u32).expect("a map of maps").is_none());
 
-    assert!(matches!(small.inner(&0u32), Err(Error::WrongType { .. })));
+    assert!(matches!(small.inner_map(&0u32), Err(Error::WrongType { .. })));
     assert!(matches!(small.create_inner(&0u32), Err(Error::WrongType { .. })));
     assert!(matches!(small.set_map(&0u32, &two), Err(Error::WrongType { .. })));
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use skep_maps::{CreateError, Map, MapDef, MapType};
 use skep_vm::isa::Insn;
 use skep_vm::{
-    FixedHost, Host, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError,
-    Runner, StackKind, prog,
+    FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
+    StackKind, prog,
 };
 
 /// A machine like the one of the recordings, with two CPUs, and a runner on each.
@@ -133,21 +133,6 @@ impl Lab {
         let runners = [&self.runner, &self.other];
         let mut runner = runners.get(cpu).ok_or("there is no such CPU")?.borrow_mut();
         runner.run(program, input, &self.host, limits).map_err(ended)
-    }
-
-    /// Runs a program on CPU 0 in the world of another host.
-    ///
-    /// # Errors
-    ///
-    /// As [`Lab::run`].
-    pub fn run_in(
-        &self,
-        host: &dyn Host,
-        program: &Program,
-        input: &Input,
-    ) -> Result<Outcome, String> {
-        let limits = Limits { max_insns: None, expired: &mut || false };
-        self.runner.borrow_mut().run(program, input, host, limits).map_err(ended)
     }
 
     /// Runs it again on CPU 0, on the context that the last run left.

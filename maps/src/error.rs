@@ -58,7 +58,7 @@ impl CreateError {
 
 /// A map operation of user space failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("map `{map}`: {op} failed: {errno}")]
+#[error("map `{map}`: {op} failed: {}{errno}", reason(why))]
 pub struct MapError {
     /// The map's name.
     pub map: String,
@@ -66,4 +66,10 @@ pub struct MapError {
     pub op: &'static str,
     /// What bpf(2) would return.
     pub errno: Errno,
+    /// What is wrong, where more can be said than the number does.
+    pub why: Option<String>,
+}
+
+fn reason(why: &Option<String>) -> String {
+    why.as_ref().map_or_else(String::new, |why| format!("{why}: "))
 }

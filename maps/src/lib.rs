@@ -12,6 +12,7 @@
 //!   level above they ask through [`Upcall`].
 
 pub mod batch;
+mod budget;
 mod cells;
 mod cgroup;
 mod def;
@@ -31,6 +32,7 @@ mod positions;
 mod resource;
 mod segment;
 mod shared;
+mod slots;
 mod socket;
 mod sync;
 pub mod sys;
@@ -40,12 +42,13 @@ mod wake;
 mod word_lock;
 mod world;
 
+pub use budget::MapMemory;
 pub use cgroup::Cgroup;
 pub use def::{MapDef, SpecialField, SpecialKind};
 pub use errno::Errno;
 pub use error::{CreateError, MapError};
 pub use locks::LockTable;
-pub use map::{Core, Cursor, Destination, Map, ProgramOp, Source, Target};
+pub use map::{Core, Cursor, Destination, Map, Note, ProgramOp, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use shared::{attach, create_shared};
 pub use socket::XdpSocket;

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use skep_memory::{GuestPtr, GuestSlice};
 
+use crate::budget::Charge;
 use crate::flags::{BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::home::Home;
 use crate::sys::RefId;
@@ -344,7 +345,13 @@ pub struct Core {
     frozen: AtomicBool,
     /// References of user space that are open.
     user_refs: AtomicU32,
+    note: OnceLock<Note>,
+    /// What the map takes of the memory that maps may have, when that is limited.
+    charge: OnceLock<Charge>,
 }
+
+/// What the level above keeps with a map.
+pub type Note = Arc<dyn Any + Send + Sync>;
 
 impl Core {
     pub(crate) fn new(
@@ -355,8 +362,18 @@ impl Core {
         home: Home,
     ) -> Result<Self, Errno> {
         let handle = world.new_handle()?;
-        let (frozen, user_refs) = (AtomicBool::new(false), AtomicU32::new(0));
-        Ok(Self { def, map_type, rules, id: world.next_id(), handle, home, frozen, user_refs })
+        Ok(Self {
+            def,
+            map_type,
+            rules,
+            id: world.next_id(),
+            handle,
+            home,
+            frozen: AtomicBool::new(false),
+            user_refs: AtomicU32::new(0),
+            note: OnceLock::new(),
+            charge: OnceLock::new(),
+        })
     }
 
     /// Where its memory lies.
@@ -434,6 +451,25 @@ impl Core {
     /// Counts one less; whether it was the last.
     pub(crate) fn close_user_ref(&self) -> bool {
         self.user_refs.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Keeps something with the map for the level above, such as the types of its values.
+    /// The first caller wins.
+    pub fn set_note(&self, note: Note) {
+        // A second call is a mistake of the embedder that changes nothing.
+        let _already_set = self.note.set(note);
+    }
+
+    /// What [`Core::set_note`] has kept.
+    #[must_use]
+    pub fn note(&self) -> Option<&Note> {
+        self.note.get()
+    }
+
+    /// Holds what the map was charged with for as long as the map lives.
+    pub(crate) fn hold(&self, charge: Charge) {
+        // A map is charged once, when it is made.
+        let _never_twice = self.charge.set(charge);
     }
 
     pub(crate) fn freeze(&self) {

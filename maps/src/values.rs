@@ -20,8 +20,12 @@ const GAP: u32 = 8;
 /// Values of maps with so many bytes start at a page, and get their rights at once, by
 /// pages of a pattern that they share.
 const PAGED: u64 = 4 << 20;
-/// Growing maps take room for so many bytes of values at a time.
+/// Growing maps take room for so many bytes of values at a time, on each CPU.
 const CHUNK_BYTES: u32 = 256 << 10;
+/// Those without gaps take more, on all CPUs together, and all of it is accessible at once:
+/// by pages of rights that all of them share, where they are aligned so.
+const OPEN_CHUNK_BYTES: u32 = 16 << 20;
+const OPEN_CHUNK_ALIGN: u32 = 2 << 20;
 /// The values of so many bytes get their rights together.
 const GROUP_BYTES: u32 = 4 << 10;
 
@@ -53,8 +57,9 @@ pub(crate) struct Values {
 enum Room {
     /// In one piece.
     Whole(Span),
-    /// In pieces that are taken as elements come into use: `1 << shift` elements each.
-    Chunks { spans: Box<[OnceLock<Span>]>, shift: u32 },
+    /// In pieces that are taken as elements come into use: `1 << shift` elements each. When
+    /// there are no gaps, each has the same rights everywhere.
+    Chunks { spans: Box<[OnceLock<Span>]>, shift: u32, everywhere: Option<Access> },
 }
 
 /// How much room is taken at first.
@@ -67,6 +72,13 @@ pub(crate) enum Growth {
 }
 
 impl Values {
+    /// How many elements of `planes` values each the window has room for at most, were it
+    /// empty: a map that grows needs no ids for more, whatever its `max_entries`.
+    pub(crate) fn most(world: &World, def: &MapDef, planes: u32) -> u32 {
+        let element = u64::from(def.value_size).next_multiple_of(8).max(8) * u64::from(planes);
+        u32::try_from(world.window().len() / element).expect("2^32 bytes of 8 or more each")
+    }
+
     /// Room for `count` values of `def.value_size` bytes on each of `planes` CPUs.
     ///
     /// In a file they are always in one piece, and accessible from the start: other
@@ -85,7 +97,17 @@ impl Values {
         let stride = if gapped { rounded + GAP } else { rounded };
         let shared = home.is_shared();
         let whole = growth == Growth::Whole || shared;
-        let chunk_shift = (CHUNK_BYTES / stride).max(1).ilog2();
+        let layout = Layout::new(def);
+        let rights = layout.rights(access(def));
+        let everywhere = match &*rights {
+            [(range, access)] if *range == (0..stride) => Some(*access),
+            _ => None,
+        };
+        let chunk_bytes = match everywhere {
+            Some(_) => OPEN_CHUNK_BYTES / planes,
+            None => CHUNK_BYTES,
+        };
+        let chunk_shift = (chunk_bytes / stride).max(1).ilog2();
         let per_piece = if whole { count } else { 1 << chunk_shift };
         let plane_len = stride.checked_mul(per_piece).ok_or(Errno::ENOMEM)?;
         let what = format!("value of map `{}`", def.name);
@@ -93,14 +115,15 @@ impl Values {
         let len = u64::from(plane_len) * u64::from(planes);
         let room = if whole {
             let backing = home.guest_backing(len)?;
-            Room::Whole(take(world.window(), len, label.clone(), backing)?)
+            // Patterns of rights are shared by whole pages.
+            let align = if len < PAGED { 8 } else { 4096 };
+            Room::Whole(take(world.window(), (len, align), label.clone(), backing)?)
         } else {
             let spans = (0..count.div_ceil(1 << chunk_shift)).map(|_| OnceLock::new()).collect();
-            Room::Chunks { spans, shift: chunk_shift }
+            Room::Chunks { spans, shift: chunk_shift, everywhere }
         };
         let group_shift = (GROUP_BYTES / stride).max(1).ilog2();
         let group_count = count.div_ceil(1 << group_shift);
-        let layout = Layout::new(def);
         let mut values = Self {
             world: Arc::clone(world),
             window: Arc::clone(world.window()),
@@ -110,7 +133,7 @@ impl Values {
             planes,
             plane_len,
             stride,
-            rights: layout.rights(access(def)),
+            rights,
             layout,
             label,
         };
@@ -130,16 +153,20 @@ impl Values {
 
     /// The piece that element `id` is in, taking it when need be.
     fn piece(&self, id: u32) -> Result<&Span, Errno> {
-        let (spans, shift) = match &self.room {
+        let (spans, shift, everywhere) = match &self.room {
             Room::Whole(span) => return Ok(span),
-            Room::Chunks { spans, shift } => (spans, shift),
+            Room::Chunks { spans, shift, everywhere } => (spans, shift, *everywhere),
         };
         let place = &spans[(id >> shift) as usize];
         if let Some(span) = place.get() {
             return Ok(span);
         }
         let len = u64::from(self.plane_len) * u64::from(self.planes);
-        let span = take(&self.window, len, self.label.clone(), Backing::Anonymous)?;
+        let align = if everywhere.is_some() { OPEN_CHUNK_ALIGN } else { 8 };
+        let span = take(&self.window, (len, align), self.label.clone(), Backing::Anonymous)?;
+        if let Some(access) = everywhere {
+            span.set_access(0..span.len(), access);
+        }
         let first = span.ptr();
         // Another thread may have been first; its span serves as well.
         if let (Ok(()), Some(lock)) = (place.set(span), self.layout.lock) {
@@ -167,9 +194,11 @@ impl Values {
     fn open(&self, group: u32) -> Result<(), Errno> {
         let first = group << self.group_shift;
         let span = self.piece(first)?;
+        let is_open = matches!(self.room, Room::Chunks { everywhere: Some(_), .. });
+        let planes = if is_open { 0 } else { self.planes };
         // The last group may reach beyond the last element; a piece never ends in between.
         let count = (1 << self.group_shift).min(self.piece_elements() - self.within(first));
-        for plane in 0..self.planes {
+        for plane in 0..planes {
             for id in first..first + count {
                 let offset = self.offset(id, plane);
                 for (range, access) in &self.rights {
@@ -217,7 +246,7 @@ impl Values {
     pub(crate) fn ptr(&self, id: u32, plane: u32) -> GuestPtr {
         let first = match &self.room {
             Room::Whole(span) => span.ptr(),
-            Room::Chunks { spans, shift } => {
+            Room::Chunks { spans, shift, .. } => {
                 let span = spans[(id >> shift) as usize].get();
                 span.expect("an element is made ready before it is used").ptr()
             }
@@ -304,9 +333,12 @@ impl Drop for Values {
 }
 
 /// Takes a piece of the window; nothing in it is accessible yet.
-fn take(window: &Arc<Window>, len: u64, label: Label, backing: Backing<'_>) -> Result<Span, Errno> {
-    // Patterns of rights are shared by whole pages.
-    let align = if len < PAGED { 8 } else { 4096 };
+fn take(
+    window: &Arc<Window>,
+    (len, align): (u64, u32),
+    label: Label,
+    backing: Backing<'_>,
+) -> Result<Span, Errno> {
     let request = SpanRequest { len, align, access: Access::None, label, backing };
     Span::new(window, request).map_err(|_| Errno::ENOMEM)
 }

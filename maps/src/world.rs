@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
 
+use crate::budget::{Budget, MapMemory};
 use crate::locks::LockTable;
 use crate::resource::Resources;
 use crate::{Core, Errno, Map, Resource};
@@ -27,6 +28,7 @@ pub struct World {
     ids: AtomicU32,
     /// References of user space and perf events are counted together.
     serials: AtomicU64,
+    budget: Budget,
     locks: LockTable,
     resources: Resources,
     upcall: OnceLock<Weak<dyn Upcall>>,
@@ -93,6 +95,7 @@ impl World {
             generation: AtomicU64::new(0),
             ids: AtomicU32::new(0),
             serials: AtomicU64::new(0),
+            budget: Budget::default(),
             locks: LockTable::new(),
             resources: Resources::default(),
             upcall: OnceLock::new(),
@@ -118,6 +121,34 @@ impl World {
     #[must_use]
     pub fn locks(&self) -> &LockTable {
         &self.locks
+    }
+
+    /// Limits what all maps together may take, in bytes by the kernel's formula
+    /// ([`Map::memory_usage`]). To be called before the first map is made; the first caller
+    /// wins.
+    pub fn limit_map_memory(&self, bytes: u64) {
+        self.budget.limit(bytes);
+    }
+
+    /// What the maps take, and may take.
+    #[must_use]
+    pub fn map_memory(&self) -> MapMemory {
+        let used = || self.maps().iter().map(|map| map.memory_usage()).sum();
+        self.budget.memory().unwrap_or_else(|| MapMemory { used: used(), limit: None })
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// All maps there are, by ascending id.
+    #[must_use]
+    pub fn maps(&self) -> Vec<Arc<dyn Map>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut maps: Vec<_> = table.maps.iter().flatten().filter_map(Weak::upgrade).collect();
+        drop(table);
+        maps.sort_unstable_by_key(|map| map.core().id());
+        maps
     }
 
     /// The open objects of user space.

@@ -52,7 +52,6 @@ impl FreeRanges {
     }
 
     /// The number of free bytes.
-    #[cfg(test)]
     pub(crate) fn total(&self) -> u64 {
         self.free.values().sum()
     }

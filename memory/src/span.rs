@@ -98,7 +98,10 @@ impl Span {
                 window.place_file(first..end, file, offset).map_err(refused)?;
             }
         }
-        span.set_access(0..len32, access);
+        // Free memory is inaccessible already (M3); saying so again would commit its shadow.
+        if access != Access::None {
+            span.set_access(0..len32, access);
+        }
         Ok(span)
     }
 

@@ -108,6 +108,12 @@ impl Window {
         self.len == 0
     }
 
+    /// How many bytes belong to no span; they need not be in one piece.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.lock().free.total()
+    }
+
     /// The window's memory, ready for access.
     #[inline]
     #[must_use]

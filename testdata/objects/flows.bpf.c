@@ -1,104 +1,138 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// A flow table that cannot overflow.
-//
-// Each TCP or UDP flow over IPv4 has an entry with its packets and bytes. There are more
-// flows than entries: LRU maps make room for a new one by forgetting some that were not
-// looked up lately. Flows with much traffic stay; the others come back as new ones, and
-// `opened` says how often that happened.
+// Accounts for flows in values that have a bit of everything that C has: nested and
+// anonymous structs, a union, arrays, text, an enumeration, bitfields, signed numbers, a
+// pointer-sized gap, and a lock.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <linux/in.h>
 #include <linux/ip.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-/* What tells flows apart. */
-struct flow {
+enum state {
+	FLOW_NEW,
+	FLOW_OPEN,
+	FLOW_CLOSED = 7,
+};
+
+struct flow_key {
 	__u8 source[4];
-	__u8 destination[4];
-	__u16 source_port;
-	__u16 destination_port;
+	__u8 dest[4];
 	__u8 protocol;
-	__u8 padding[3]; /* keys are compared byte by byte, these too */
 };
 
-struct source {
-	__u8 address[4];
+struct flow {
+	struct bpf_spin_lock lock;
+	enum state state;
+	struct {
+		__u64 packets;
+		__u64 bytes;
+	} rx, tx;
+	struct {
+		__u16 port;
+		_Bool marked;
+	};
+	union {
+		__u32 v4;
+		__u8 v6[16];
+	} next_hop;
+	__s32 balance;
+	__u32 urgent : 1;
+	__u32 priority : 3;
+	__s32 shift : 4;
+	char name[8];
+	__u16 sizes[3];
 };
 
-struct traffic {
-	__u64 packets;
-	__u64 bytes;
+struct slot {
+	__u32 hits;
+	__u16 last;
 };
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16);
-	__type(key, struct flow);
-	__type(value, struct traffic);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* By source address, counted on each CPU apart. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 8);
-	__type(key, struct source);
-	__type(value, struct traffic);
-} talkers SEC(".maps");
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
 
-/* Flows that got an entry, each as often as it did. */
-__u64 opened;
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 4);
+	__type(value, struct flow_key);
+} fresh SEC(".maps");
 
-static __always_inline void count_talker(struct iphdr *ip, __u64 bytes)
-{
-	struct source source;
-	struct traffic first = {1, bytes}, *seen;
+struct inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, struct slot);
+} by_port SEC(".maps");
 
-	__builtin_memcpy(source.address, &ip->saddr, sizeof(source.address));
-	seen = bpf_map_lookup_elem(&talkers, &source);
-	if (!seen) {
-		bpf_map_update_elem(&talkers, &source, &first, BPF_NOEXIST);
-		return;
-	}
-	seen->packets++; /* nobody else writes this CPU's copy */
-	seen->bytes += bytes;
-}
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__array(values, struct inner);
+} tables SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, __u32);
+} stages SEC(".maps");
 
 SEC("xdp")
-int track(struct xdp_md *ctx)
+int account(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
-	__u64 bytes = end - data;
-	struct traffic first = {1, bytes}, *seen;
-	struct flow flow = {};
-	__be16 *ports;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct flow_key key = {};
+	struct flow new = {}, *flow;
+	struct slot slot = {}, *hit;
+	__u32 port = 53;
 
-	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->ihl != 5)
-		return XDP_PASS;
-	ports = (void *)(ip + 1);
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
-		return XDP_PASS;
-	if ((void *)(ports + 2) > end)
-		return XDP_DROP; /* cut before the ports */
-
-	__builtin_memcpy(flow.source, &ip->saddr, sizeof(flow.source));
-	__builtin_memcpy(flow.destination, &ip->daddr, sizeof(flow.destination));
-	flow.source_port = bpf_ntohs(ports[0]);
-	flow.destination_port = bpf_ntohs(ports[1]);
-	flow.protocol = ip->protocol;
-
-	count_talker(ip, bytes);
-	seen = bpf_map_lookup_elem(&flows, &flow);
-	if (seen) {
-		__sync_fetch_and_add(&seen->packets, 1);
-		__sync_fetch_and_add(&seen->bytes, bytes);
-	} else if (!bpf_map_update_elem(&flows, &flow, &first, BPF_NOEXIST)) {
-		__sync_fetch_and_add(&opened, 1);
+	if ((void *)(ip + 1) > end)
+		return XDP_DROP;
+	__builtin_memcpy(key.source, &ip->saddr, sizeof(key.source));
+	__builtin_memcpy(key.dest, &ip->daddr, sizeof(key.dest));
+	key.protocol = ip->protocol;
+	flow = bpf_map_lookup_elem(&flows, &key);
+	if (!flow) {
+		bpf_map_update_elem(&flows, &key, &new, BPF_NOEXIST);
+		bpf_map_push_elem(&fresh, &key, BPF_EXIST);
+		flow = bpf_map_lookup_elem(&flows, &key);
+		if (!flow)
+			return XDP_ABORTED;
 	}
+	bpf_spin_lock(&flow->lock);
+	flow->state = FLOW_OPEN;
+	flow->rx.packets++;
+	flow->rx.bytes += end - data;
+	flow->priority = 5;
+	flow->shift = -3;
+	flow->balance--;
+	bpf_spin_unlock(&flow->lock);
+	bpf_map_update_elem(&by_port, &port, &slot, BPF_NOEXIST);
+	hit = bpf_map_lookup_elem(&by_port, &port);
+	if (hit)
+		hit->hits++;
+	bpf_tail_call(ctx, &stages, 0);
 	return XDP_PASS;
+}
+
+/* A program of another type, which the array of stages does not take. */
+SEC("tc")
+int other(struct __sk_buff *skb)
+{
+	return bpf_map_lookup_elem(&slots, &skb->mark) || bpf_map_lookup_elem(&tables, &skb->mark);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

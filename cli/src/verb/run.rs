@@ -134,7 +134,7 @@ fn contents(loaded: &Loaded) -> Contents {
 fn entries(map: &Map) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut all = map.entries();
     if map.holds_maps() {
-        let inner = all.iter().filter_map(|(key, _)| map.inner(key).ok().flatten());
+        let inner = all.iter().filter_map(|(key, _)| map.inner_map(key).ok().flatten());
         let inner = inner.filter(|inner| inner.is_made_in(map)).flat_map(|inner| inner.entries());
         all.extend(inner.collect::<Vec<_>>());
     }

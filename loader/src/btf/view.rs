@@ -77,6 +77,12 @@ impl<'a> View<'a> {
         Self { btf, id }
     }
 
+    /// The type information that it is part of.
+    #[must_use]
+    pub fn btf(&self) -> &'a Btf {
+        self.btf
+    }
+
     /// The type's number.
     #[must_use]
     pub fn id(&self) -> TypeId {

@@ -21,6 +21,7 @@ use crate::bytes::index;
 use crate::elf::{Bind, Elf, Symbol, SymbolKind};
 use crate::error::{LoadError, Site};
 
+pub use special::special_kind;
 pub(crate) use values::{Filled, fill};
 
 /// `enum bpf_map_type`, as far as loading differs by type.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_maps::{SpecialField, SpecialKind};
 
-use crate::btf::{Btf, Shape, Type, TypeId};
+use crate::btf::{Btf, Shape, Type, TypeId, View};
 
 /// Most fields of one value (kernel `BTF_FIELDS_MAX`).
 const MAX_FIELDS: usize = 11;
@@ -22,6 +22,12 @@ fn by_tag(name: &str) -> Option<SpecialKind> {
         "bpf_refcount" => SpecialKind::Refcount,
         _ => return None,
     })
+}
+
+/// Which field of the kernel's a value of this type is; `None` for one of the program's own.
+#[must_use]
+pub fn special_kind(view: View<'_>) -> Option<SpecialKind> {
+    Search::new(view.btf()).own(view.id())
 }
 
 /// Finds special fields.

@@ -24,5 +24,6 @@ mod pool;
 mod positions;
 mod segment;
 mod sync;
+mod trie;
 #[path = "../../src/word_lock.rs"]
 mod word_lock;

@@ -4,6 +4,7 @@ use super::chain::Index;
 use super::hash::Key;
 use super::lru::{Lru, Sharing};
 use super::pool::{Pool, Spare};
+use crate::budget::Meter;
 use crate::home::Home;
 use crate::segment::build;
 use crate::{Errno, MapDef};
@@ -18,25 +19,28 @@ pub(crate) struct Table {
     pub(crate) index: Index,
     pool: Pool,
     elements: u32,
+    meter: Meter,
 }
 
 impl Table {
     /// An empty table for `def.max_entries` keys of `def.key_size` bytes, used by about
-    /// `threads` threads.
+    /// `threads` threads. It has ids for `most` of them, for maps that grow and whose
+    /// values find no room before.
     ///
     /// # Errors
     ///
     /// `ENOMEM` when the host gives no room.
-    pub(crate) fn new(def: &MapDef, home: &Home, threads: u32) -> Result<Self, Errno> {
-        let capacity = def.max_entries;
+    pub(crate) fn new(def: &MapDef, home: &Home, threads: u32, most: u32) -> Result<Self, Errno> {
+        let capacity = def.max_entries.min(most);
         // The kernel has a spare for each CPU; user space writes here too.
         let spares = threads.saturating_mul(4).clamp(8, 64);
         let elements = capacity.checked_add(spares).filter(|&n| n <= MOST_ELEMENTS);
         let elements = elements.ok_or(Errno::ENOMEM)?;
         let table = build(home, &def.name, |parts| Self {
-            index: Index::new(parts, capacity, elements, def.key_size),
+            index: Index::new(parts, def.max_entries, elements, def.key_size),
             pool: Pool::new(parts, capacity, spares, threads, home.is_shared()),
             elements,
+            meter: Meter::NONE,
         })?;
         if home.is_new() {
             table.pool.fill();
@@ -44,21 +48,33 @@ impl Table {
         Ok(table)
     }
 
+    /// The same, charged for its elements as they come and go.
+    pub(crate) fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
+    }
+
     /// The number of element ids, spares included: what values must have room for.
     pub(crate) fn ids(&self) -> u32 {
         self.elements
     }
 
-    /// Takes a free element for a new key; `None` when the map is full.
+    /// Takes a free element for a new key.
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` when the map is full, `ENOMEM` when the maps may not take more.
     #[inline]
-    pub(crate) fn take(&self) -> Option<u32> {
-        self.pool.take()
+    pub(crate) fn take(&self) -> Result<u32, Errno> {
+        let id = self.pool.take().ok_or(Errno::E2BIG)?;
+        self.meter.add().inspect_err(|_| self.pool.give(id))?;
+        Ok(id)
     }
 
     /// Gives an element back that is in no bucket.
     #[inline]
     pub(crate) fn give(&self, id: u32) {
         self.pool.give(id);
+        self.meter.remove();
     }
 
     /// Takes a free element that will replace another one.

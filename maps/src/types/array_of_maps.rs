@@ -1,7 +1,6 @@
 //! ARRAY_OF_MAPS: maps by index (kernel `arraymap.c`, `map_in_map.c`).
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
@@ -9,7 +8,7 @@ use super::array::ARRAY_BYTES;
 use super::{Batches, Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::inner::{check_template, resolve};
 use crate::map::ProgramOp;
-use crate::world::lock;
+use crate::slots::Slots;
 use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
@@ -27,28 +26,15 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let max = core.def().max_entries;
-    let slots = (0..max).map(|_| AtomicU32::new(0)).collect();
-    let kept = Mutex::new((0..max).map(|_| None).collect());
-    Ok(Arc::new(ArrayOfMaps { core, slots, kept }))
+    let slots = Slots::new(&core)?;
+    Ok(Arc::new(ArrayOfMaps { core, slots }))
 }
 
 #[derive(Debug)]
 struct ArrayOfMaps {
     core: Core,
-    /// The handle of each slot's map, 0 when it is empty.
-    slots: Box<[AtomicU32]>,
-    /// Keeps the maps alive.
-    kept: Mutex<Vec<Option<Arc<dyn Map>>>>,
-}
-
-impl ArrayOfMaps {
-    fn set(&self, index: u32, map: Option<Arc<dyn Map>>) -> Option<Arc<dyn Map>> {
-        let mut kept = lock(&self.kept);
-        let handle = map.as_ref().map_or(0, |map| map.core().handle().offset());
-        self.slots[index as usize].store(handle, Ordering::Release);
-        std::mem::replace(&mut kept[index as usize], map)
-    }
+    /// The maps; a slot's word is its map's handle.
+    slots: Slots<Arc<dyn Map>>,
 }
 
 impl Map for ArrayOfMaps {
@@ -58,8 +44,8 @@ impl Map for ArrayOfMaps {
 
     #[inline]
     fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
-        let handle = self.slots.get(index_of(key) as usize)?.load(Ordering::Acquire);
-        (handle != 0).then(|| GuestPtr::new(handle))
+        let handle = self.slots.get(index_of(key))?;
+        Some(GuestPtr::new(u32::try_from(handle).expect("it is an offset")))
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
@@ -67,13 +53,12 @@ impl Map for ArrayOfMaps {
         if index >= self.core.def().max_entries {
             return Err(Errno::E2BIG);
         }
-        self.set(index, None).map(drop).ok_or(Errno::ENOENT)
+        self.slots.take(index).map(drop).ok_or(Errno::ENOENT)
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let kept = lock(&self.kept);
-        let inner = kept.get(index_of(key) as usize).and_then(Option::as_ref);
-        let id = inner.ok_or(Errno::ENOENT)?.core().id();
+        let id = self.slots.with(index_of(key), |inner| inner.core().id());
+        let id = id.ok_or(Errno::ENOENT)?;
         out.copy_from_slice(&id.to_le_bytes());
         Ok(())
     }
@@ -88,7 +73,8 @@ impl Map for ArrayOfMaps {
         }
         let template = self.core.def().inner.as_ref().expect("checked at creation");
         let map = resolve(self.core.world(), template, value)?;
-        drop(self.set(index, Some(map)));
+        let handle = map.core().handle().addr();
+        drop(self.slots.put(index, handle, map));
         Ok(())
     }
 

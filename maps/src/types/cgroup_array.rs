@@ -1,13 +1,13 @@
 //! CGROUP_ARRAY: cgroups to compare with, by index (kernel `arraymap.c`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::array::ARRAY_BYTES;
 use super::{Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::cgroup::Cgroup;
 use crate::map::ProgramOp;
-use crate::world::lock;
+use crate::slots::Slots;
 use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
@@ -22,20 +22,16 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let max = core.def().max_entries;
-    let slots = (0..max).map(|_| AtomicU64::new(0)).collect();
-    let kept = Mutex::new((0..max).map(|_| None).collect());
-    Ok(Arc::new(CgroupArray { core, slots, kept }))
+    let slots = Slots::new(&core)?;
+    Ok(Arc::new(CgroupArray { core, slots }))
 }
 
 /// A map of cgroups.
 #[derive(Debug)]
 pub struct CgroupArray {
     core: Core,
-    /// The id of each slot's cgroup, 0 when it is empty.
-    slots: Box<[AtomicU64]>,
-    /// Keeps the cgroups, closed or not.
-    kept: Mutex<Vec<Option<Arc<Cgroup>>>>,
+    /// The cgroups, closed or not; a slot's word is its cgroup's id.
+    slots: Slots<Arc<Cgroup>>,
 }
 
 impl CgroupArray {
@@ -46,16 +42,9 @@ impl CgroupArray {
     /// `E2BIG` when there is no such slot, `EAGAIN` when it is empty (kernel
     /// `bpf_current_task_under_cgroup`).
     pub fn cgroup(&self, index: u32) -> Result<u64, Errno> {
-        let slot = self.slots.get(index as usize).ok_or(Errno::E2BIG)?;
+        let slot = self.slots.word(index).ok_or(Errno::E2BIG)?;
         let id = slot.load(Ordering::Acquire);
         if id == 0 { Err(Errno::EAGAIN) } else { Ok(id) }
-    }
-
-    fn set(&self, index: u32, cgroup: Option<Arc<Cgroup>>) -> Option<Arc<Cgroup>> {
-        let mut kept = lock(&self.kept);
-        let id = cgroup.as_ref().map_or(0, |cgroup| cgroup.id());
-        self.slots[index as usize].store(id, Ordering::Release);
-        std::mem::replace(&mut kept[index as usize], cgroup)
     }
 }
 
@@ -72,8 +61,9 @@ impl Map for CgroupArray {
         if index >= self.core.def().max_entries {
             return Err(Errno::E2BIG);
         }
-        let cgroup = self.core.world().resources().get(index_of(value), Errno::EBADF)?;
-        drop(self.set(index, Some(cgroup)));
+        let cgroup: Arc<Cgroup> =
+            self.core.world().resources().get(index_of(value), Errno::EBADF)?;
+        drop(self.slots.put(index, cgroup.id(), cgroup));
         Ok(())
     }
 
@@ -82,7 +72,7 @@ impl Map for CgroupArray {
         if index >= self.core.def().max_entries {
             return Err(Errno::E2BIG);
         }
-        self.set(index, None).map(drop).ok_or(Errno::ENOENT)
+        self.slots.take(index).map(drop).ok_or(Errno::ENOENT)
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use skep_memory::GuestPtr;
 
 use super::{Keys, Refusal, Rules, check_flags, index_of, next_index, rule};
+use crate::budget::Meter;
 use crate::flags::{
     BPF_EXIST, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_NOEXIST,
 };
@@ -128,7 +129,9 @@ pub(super) struct Devices {
 impl Devices {
     pub(super) fn new(world: &Arc<World>, core: &Core) -> Result<Self, Errno> {
         let def = core.def();
-        let table = Table::new(def, core.home(), world.cpus())?;
+        let most = Values::most(world, def, 1);
+        let table = Table::new(def, core.home(), world.cpus(), most)?;
+        let table = table.metered(Meter::new(core, DEVICE_BYTES));
         let values = Values::new(world, def, core.home(), (table.ids(), 1), Growth::Chunks)?;
         let value_size = def.value_size as usize;
         Ok(Self { table, values, value_size, programs: Mutex::default() })
@@ -174,7 +177,7 @@ impl Devices {
         let key = Key::new(key);
         let bucket = self.table.index.lock(&key);
         let Some(old) = bucket.find(&key) else {
-            let id = self.table.take().ok_or(Errno::E2BIG)?;
+            let id = self.table.take()?;
             if let Err(errno) = self.values.ready(id) {
                 self.table.give(id);
                 return Err(errno);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::{Batches, Holds, MapType, Refusal, Rules, check_flags, rule};
+use crate::budget::Meter;
 use crate::fields;
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_ZERO_SEED,
@@ -68,7 +69,8 @@ pub(super) fn check_hash_sizes(def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
-    let table = Table::new(def, core.home(), world.cpus())?;
+    let most = Values::most(world, def, 1);
+    let table = Table::new(def, core.home(), world.cpus(), most)?.metered(meter(&core));
     let values = Values::new(world, def, core.home(), (table.ids(), 1), growth(def))?;
     Ok(Arc::new(Hash { core, table, values }))
 }
@@ -76,6 +78,16 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
 /// Whether a map has room for all its elements from the start.
 pub(super) fn growth(def: &MapDef) -> Growth {
     if def.flags & BPF_F_NO_PREALLOC == 0 { Growth::Whole } else { Growth::Chunks }
+}
+
+/// What a map is charged with for its elements as they come: when they are preallocated,
+/// nothing.
+pub(super) fn meter(core: &Core) -> Meter {
+    let usage = |count| memory_usage(core, || count);
+    match usage(1) - usage(0) {
+        0 => Meter::NONE,
+        each => Meter::new(core, each),
+    }
 }
 
 #[derive(Debug)]
@@ -111,7 +123,7 @@ impl Hash {
                 self.table.put_spare(spare, old.id);
             }
             None => {
-                let id = self.table.take().ok_or(Errno::E2BIG)?;
+                let id = self.table.take()?;
                 if let Err(errno) = self.values.ready(id) {
                     self.table.give(id);
                     return Err(errno);
@@ -163,7 +175,8 @@ pub(super) fn visit(index: &Index, cursor: &mut Cursor, key: &mut [u8]) -> Optio
 }
 
 /// Bytes that the kernel charges for a hash map of `count` elements (`htab_map_mem_usage`).
-pub(super) fn memory_usage(core: &Core, count: u64) -> u64 {
+/// They are counted for maps that are not preallocated only.
+pub(super) fn memory_usage(core: &Core, count: impl FnOnce() -> u64) -> u64 {
     /// `struct bpf_htab`, `struct bucket` and `struct htab_elem` without key and value, of
     /// Linux 6.18 on x86-64.
     const MAP: u64 = 896;
@@ -182,7 +195,7 @@ pub(super) fn memory_usage(core: &Core, count: u64) -> u64 {
     if def.flags & BPF_F_NO_PREALLOC != 0 {
         // Besides, the allocator has 8 bytes for each piece, and per-CPU values are two.
         let pieces = if percpu == 0 { 8 } else { 24 };
-        return fixed + (element + pieces + percpu) * count;
+        return fixed + (element + pieces + percpu) * count();
     }
     match core.map_type() {
         // A spare and a pointer to it for each CPU.
@@ -248,6 +261,6 @@ impl Map for Hash {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, self.table.index.count())
+        memory_usage(&self.core, || self.table.index.count())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use skep_memory::GuestPtr;
 
-use super::hash::{check_hash, check_presence, memory_usage};
+use super::hash::{check_hash, check_presence, memory_usage, meter};
 use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::flags::BPF_EXIST;
 use crate::index::{Key, Table};
@@ -33,7 +33,8 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let table = Table::new(core.def(), core.home(), world.cpus())?;
+    let table = Table::new(core.def(), core.home(), world.cpus(), u32::MAX)?;
+    let table = table.metered(meter(&core));
     let count = u64::from(table.ids());
     let handles = build(core.home(), &core.def().name, |parts| parts.cells32(count))?;
     Ok(Arc::new(HashOfMaps { core, table, handles, kept: Mutex::default() }))
@@ -107,7 +108,7 @@ impl Map for HashOfMaps {
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         let Some(old) = old else {
-            let id = self.table.take().ok_or(Errno::E2BIG)?;
+            let id = self.table.take()?;
             self.keep(id, map);
             bucket.insert(id, &key);
             return Ok(());
@@ -131,6 +132,6 @@ impl Map for HashOfMaps {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, self.table.index.count())
+        memory_usage(&self.core, || self.table.index.count())
     }
 }

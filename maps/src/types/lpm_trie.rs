@@ -11,6 +11,7 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::{Batches, Refusal, Rules, check_flags, rule};
+use crate::budget::Meter;
 use crate::flags::{BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_NOEXIST};
 use crate::index::{AnyPrefix, Trie};
 use crate::map::{ProgramOp as Op, Source};
@@ -57,12 +58,18 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
     // The kernel takes memory as it goes, so any number is fine; more than the window has
     // room for is never used.
-    let room = world.window().len() / u64::from(def.value_size).next_multiple_of(8);
-    let room = u32::try_from(room).expect("2^32 bytes of 8 or more each");
-    let elements = def.max_entries.saturating_add(Trie::SPARES).min(room);
+    let most = Values::most(world, def, 1);
+    let elements = def.max_entries.saturating_add(Trie::SPARES).min(most);
     let trie = Trie::new(def, core.home(), elements)?;
     let values = Values::new(world, def, core.home(), (trie.ids(), 1), Growth::Chunks)?;
-    Ok(Arc::new(LpmTrie { core, trie, values }))
+    let meter = Meter::new(&core, element_bytes(core.def()));
+    Ok(Arc::new(LpmTrie { core, trie, values, meter }))
+}
+
+/// What the kernel takes for an element, in bytes.
+fn element_bytes(def: &MapDef) -> u64 {
+    let data = u64::from(def.key_size) - 4;
+    u64::from(NODE_BYTES) + data + u64::from(def.value_size)
 }
 
 #[derive(Debug)]
@@ -70,6 +77,7 @@ struct LpmTrie {
     core: Core,
     trie: Trie,
     values: Values,
+    meter: Meter,
 }
 
 impl LpmTrie {
@@ -89,7 +97,8 @@ impl LpmTrie {
             _ => {}
         }
         let id = trie.take().ok_or(Errno::ENOMEM)?;
-        if let Err(errno) = self.values.ready(id) {
+        let charged = || if place.is_element() { Ok(()) } else { self.meter.add() };
+        if let Err(errno) = self.values.ready(id).and_then(|()| charged()) {
             trie.give(id);
             return Err(errno);
         }
@@ -115,7 +124,11 @@ impl Map for LpmTrie {
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let prefix = AnyPrefix::new(key).ok_or(Errno::EINVAL)?;
-        self.trie.edit().remove(&prefix)
+        if !self.trie.edit().remove(&prefix) {
+            return Err(Errno::ENOENT);
+        }
+        self.meter.remove();
+        Ok(())
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
@@ -133,9 +146,6 @@ impl Map for LpmTrie {
     /// A node for each element; those where paths part are not counted
     /// (`trie_mem_usage`).
     fn memory_usage(&self) -> u64 {
-        let def = self.core.def();
-        let data = u64::from(def.key_size) - 4;
-        let element = u64::from(NODE_BYTES) + data + u64::from(def.value_size);
-        element * u64::from(self.trie.count())
+        element_bytes(self.core.def()) * u64::from(self.trie.count())
     }
 }

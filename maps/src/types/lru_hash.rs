@@ -159,6 +159,6 @@ impl Map for LruHash {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, self.table.index.count())
+        memory_usage(&self.core, || self.table.index.count())
     }
 }

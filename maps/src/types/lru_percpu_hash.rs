@@ -152,6 +152,6 @@ impl Map for LruPercpuHash {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, self.table.index.count())
+        memory_usage(&self.core, || self.table.index.count())
     }
 }

@@ -27,6 +27,7 @@ mod xskmap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::{Charge, MapMemory};
 use crate::fields;
 use crate::flags::{
     BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG,
@@ -329,6 +330,15 @@ pub(crate) fn create_in(
         |errno| refused(Refusal { errno, rule: "there is no room for its elements".to_owned() });
     let core = Core::new(world, map_type, rules, def, home).map_err(failed)?;
     let map = (rules.make)(world, core).map_err(failed)?;
+    // What has been made so far is not committed yet, and goes again when it may not be.
+    let charge = Charge::take(world, || map.memory_usage());
+    let over = |memory: MapMemory| {
+        let rule = format!("it takes {} bytes, and {memory}", map.memory_usage());
+        refused(Refusal { errno: Errno::ENOMEM, rule })
+    };
+    if let Some(charge) = charge.map_err(over)? {
+        map.core().hold(charge);
+    }
     world.register(&map);
     Ok(map)
 }

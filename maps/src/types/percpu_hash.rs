@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
-use super::hash::{check_hash, check_presence, growth, memory_usage, visit};
+use super::hash::{check_hash, check_presence, growth, memory_usage, meter, visit};
 use super::{Batches, Holds, Refusal, Rules, rule};
 use crate::fields;
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
@@ -35,7 +35,8 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let def = core.def();
-    let table = Table::new(def, core.home(), world.cpus())?;
+    let most = Values::most(world, def, world.cpus());
+    let table = Table::new(def, core.home(), world.cpus(), most)?.metered(meter(&core));
     let values = Values::new(world, def, core.home(), (table.ids(), world.cpus()), growth(def))?;
     Ok(Arc::new(PercpuHash { core, table, values }))
 }
@@ -60,7 +61,7 @@ impl PercpuHash {
             writes.replace(&self.values, old.id);
             return Ok(());
         }
-        let id = self.table.take().ok_or(Errno::E2BIG)?;
+        let id = self.table.take()?;
         if let Err(errno) = self.values.ready(id) {
             self.table.give(id);
             return Err(errno);
@@ -121,6 +122,6 @@ impl Map for PercpuHash {
     }
 
     fn memory_usage(&self) -> u64 {
-        memory_usage(&self.core, self.table.index.count())
+        memory_usage(&self.core, || self.table.index.count())
     }
 }

@@ -1,12 +1,12 @@
 //! PROG_ARRAY: programs to tail-call, by index (kernel `arraymap.c`).
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use super::array::ARRAY_BYTES;
 use super::{Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_index};
 use crate::map::ProgramOp;
-use crate::world::{ProgramRef, lock};
+use crate::slots::Slots;
+use crate::world::ProgramRef;
 use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {
@@ -22,20 +22,16 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let max = core.def().max_entries;
-    let slots = (0..max).map(|_| AtomicU32::new(0)).collect();
-    let kept = Mutex::new((0..max).map(|_| None).collect());
-    Ok(Arc::new(ProgArray { core, slots, kept, kind: OnceLock::new() }))
+    let slots = Slots::new(&core)?;
+    Ok(Arc::new(ProgArray { core, slots, kind: OnceLock::new() }))
 }
 
 /// A map of programs.
 #[derive(Debug)]
 pub struct ProgArray {
     core: Core,
-    /// The id of each slot's program, 0 when it is empty.
-    slots: Box<[AtomicU32]>,
-    /// Keeps the programs alive.
-    kept: Mutex<Vec<Option<ProgramRef>>>,
+    /// The programs; a slot's word is its program's id.
+    slots: Slots<ProgramRef>,
     /// What all programs of this array and all that call through it have in common.
     kind: OnceLock<u32>,
 }
@@ -45,8 +41,7 @@ impl ProgArray {
     #[inline]
     #[must_use]
     pub fn program(&self, index: u32) -> Option<u32> {
-        let id = self.slots.get(index as usize)?.load(Ordering::Acquire);
-        (id != 0).then_some(id)
+        Some(u32::try_from(self.slots.get(index)?).expect("it is an id"))
     }
 
     /// Says that programs of this kind call through the array or stand in it; the first
@@ -57,13 +52,6 @@ impl ProgArray {
     /// `EINVAL` when the array belongs to another kind.
     pub fn claim(&self, kind: u32) -> Result<(), Errno> {
         if *self.kind.get_or_init(|| kind) == kind { Ok(()) } else { Err(Errno::EINVAL) }
-    }
-
-    fn set(&self, index: u32, program: Option<ProgramRef>) -> Option<ProgramRef> {
-        let mut kept = lock(&self.kept);
-        let id = program.as_ref().map_or(0, |program| program.id);
-        self.slots[index as usize].store(id, Ordering::Release);
-        std::mem::replace(&mut kept[index as usize], program)
     }
 }
 
@@ -77,7 +65,7 @@ impl Map for ProgArray {
         if index >= self.core.def().max_entries {
             return Err(Errno::E2BIG);
         }
-        self.set(index, None).map(drop).ok_or(Errno::ENOENT)
+        self.slots.take(index).map(drop).ok_or(Errno::ENOENT)
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
@@ -96,7 +84,7 @@ impl Map for ProgArray {
         }
         let program = self.core.world().program(index_of(value))?;
         self.claim(program.kind)?;
-        drop(self.set(index, Some(program)));
+        drop(self.slots.put(index, program.id.into(), program));
         Ok(())
     }
 
@@ -105,9 +93,7 @@ impl Map for ProgArray {
     }
 
     fn released(&self) {
-        for index in 0..self.core.def().max_entries {
-            drop(self.set(index, None));
-        }
+        drop(self.slots.take_all(|_| true));
     }
 
     fn memory_usage(&self) -> u64 {

@@ -1,7 +1,6 @@
 //! XSKMAP: AF_XDP sockets by index (kernel `xskmap.c`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use skep_memory::GuestPtr;
 
@@ -9,8 +8,8 @@ use super::hash::check_presence;
 use super::{Keys, Refusal, Rules, check_flags, index_of, next_index, rule};
 use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::map::{Destination, ProgramOp as Op};
+use crate::slots::Slots;
 use crate::socket::XdpSocket;
-use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// `struct xsk_map` of Linux 6.18 on x86-64, in bytes.
@@ -31,27 +30,25 @@ fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 }
 
 fn make(_world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
-    let max = core.def().max_entries;
-    let slots = (0..max).map(|_| AtomicU64::new(0)).collect();
-    let kept = Mutex::new((0..max).map(|_| None).collect());
-    Ok(Arc::new(Xskmap { core, slots, kept }))
+    let slots = Slots::new(&core)?;
+    Ok(Arc::new(Xskmap { core, slots }))
 }
 
 #[derive(Debug)]
 struct Xskmap {
     core: Core,
-    /// Where programs see each slot's socket, 0 for none, and above it its queue.
-    slots: Box<[AtomicU64]>,
-    kept: Mutex<Vec<Option<Arc<XdpSocket>>>>,
+    /// The sockets; a slot's word is where programs see its socket, and above that its
+    /// queue.
+    slots: Slots<Arc<XdpSocket>>,
 }
 
 impl Xskmap {
     /// Where programs see the socket in a slot, and its queue.
     fn slot(&self, index: u32) -> Option<(GuestPtr, u32)> {
-        let slot = self.slots.get(index as usize)?.load(Ordering::Acquire);
+        let slot = self.slots.get(index)?;
         let [offset, queue] = [slot & u64::from(u32::MAX), slot >> 32]
             .map(|half| u32::try_from(half).expect("32 bits are left"));
-        (offset != 0).then(|| (GuestPtr::new(offset), queue))
+        Some((GuestPtr::new(offset), queue))
     }
 }
 
@@ -85,28 +82,25 @@ impl Map for Xskmap {
         }
         let world = self.core.world();
         let socket: Arc<XdpSocket> = world.resources().socket(index_of(value))?;
-        let mut kept = lock(&self.kept);
-        let own = &mut kept[index as usize];
-        if own.as_ref().is_some_and(|own| Arc::ptr_eq(own, &socket)) {
-            return Ok(());
-        }
-        check_presence(own.is_some(), flags)?;
-        socket.links().add(world.weak(&self.core).ok_or(Errno::EBADF)?)?;
         let slot = u64::from(socket.queue()) << 32 | socket.ptr().addr();
-        self.slots[index as usize].store(slot, Ordering::Release);
-        let gone = own.replace(socket);
-        drop(kept);
+        let gone = self.slots.change(index, slot, |own| {
+            if own.is_some_and(|own| Arc::ptr_eq(own, &socket)) {
+                return Ok(None);
+            }
+            check_presence(own.is_some(), flags)?;
+            socket.links().add(world.weak(&self.core).ok_or(Errno::EBADF)?)?;
+            Ok(Some(Arc::clone(&socket)))
+        })?;
         drop(gone);
         Ok(())
     }
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
-        let index = index_of(key) as usize;
-        let mut kept = lock(&self.kept);
-        let gone = kept.get_mut(index).ok_or(Errno::EINVAL)?.take();
-        self.slots[index].store(0, Ordering::Release);
-        drop(kept);
-        drop(gone);
+        let index = index_of(key);
+        if index >= self.core.def().max_entries {
+            return Err(Errno::EINVAL);
+        }
+        drop(self.slots.take(index));
         Ok(())
     }
 
@@ -115,16 +109,7 @@ impl Map for Xskmap {
     }
 
     fn forget(&self, socket: GuestPtr) {
-        let mut gone = Vec::new();
-        let mut kept = lock(&self.kept);
-        for (own, slot) in kept.iter_mut().zip(&self.slots) {
-            if let Some(own) = own.take_if(|own| own.ptr() == socket) {
-                slot.store(0, Ordering::Release);
-                gone.push(own);
-            }
-        }
-        drop(kept);
-        drop(gone);
+        drop(self.slots.take_all(|own| own.ptr() == socket));
     }
 
     fn memory_usage(&self) -> u64 {

@@ -240,10 +240,10 @@ fn stacks(kernel: &Kernel, record: &mut Record) {
                 }
                 Err(_) => returned(result),
             };
-            let first = match desk[16..24].try_into().map(u64::from_ne_bytes).unwrap() {
-                u64::MAX => "ones",
-                0 => "zero",
-                word if word & 0xff == 0 => "zero",
+            let first = &desk[16..16 + whole.clamp(1, 8)];
+            let first = match first {
+                first if first.iter().all(|&byte| byte == 0xff) => "ones",
+                first if first.iter().all(|&byte| byte == 0) => "zero",
                 _ => "address",
             };
             let question = format!("get_stack size={size} flags={flags:#x}");

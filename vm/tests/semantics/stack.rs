@@ -128,14 +128,14 @@ fn get_stack(case: &Case<'_>) -> String {
 
 /// Without a stack there is nothing to find, and nothing to copy.
 pub(crate) fn no_stack() -> Result<(), libtest_mimic::Failed> {
-    let lab = Lab::new();
+    let lab = Lab::hosted(FixedHost::default());
     let map = lab.map(&def(MapType::StackTrace, 4, 16, 4));
     let insns = skep_vm::isa::assemble(
         "lddw map_idx %r2, 0\nmov %r3, 0\ncall 27\nmov %r6, %r0\nmov %r1, 0\nmov %r2, %r10\n\
          add %r2, -16\nmov %r3, 16\nmov %r4, 0\ncall 67\nlsh %r0, 32\nneg %r6\nor %r0, %r6\nexit",
     )?;
     let program = lab.load("raw_tracepoint", insns, &[map])?;
-    let r0 = lab.run_in(&FixedHost::default(), &program, &Input::none())?.r0;
+    let r0 = lab.run(&program, &Input::none())?.r0;
     let expected = u64::try_from(Errno::EFAULT.number())?;
     if r0 == expected { Ok(()) } else { Err(format!("{r0:#x}, not {expected:#x}").into()) }
 }

@@ -28,7 +28,6 @@ pub(crate) struct State<'l> {
     /// What the words behind a `+` stand for, in values that end with a program.
     attached: Vec<(&'static str, u32)>,
     _programs: Vec<Arc<Program>>,
-    _events: Vec<Descriptor<PerfEvent>>,
     _maps: Vec<Arc<dyn Map>>,
     _open: Vec<Box<dyn Any>>,
 }
@@ -86,7 +85,6 @@ impl<'l> State<'l> {
             named: vec![("none", u32::MAX)],
             attached: Vec::new(),
             _programs: Vec::new(),
-            _events: Vec::new(),
             _maps: Vec::new(),
             _open: Vec::new(),
         };
@@ -133,6 +131,22 @@ impl<'l> State<'l> {
         self.named.push(("map", u32::MAX - 1));
     }
 
+    fn add_events(&mut self) {
+        let output = PerfEventAttr::output;
+        let counter = PerfEventAttr { kind: PerfEventKind::Counter, ..output(0) };
+        for (name, attr) in [
+            ("event-0", output(0)),
+            ("event-1", output(1)),
+            ("counter", counter),
+            ("inherited", PerfEventAttr { cpu: None, inherit: true, ..counter }),
+        ] {
+            let event = PerfEvent::open(self.lab.machine.world(), attr);
+            self.open(name, event);
+        }
+        // Events have numbers of their own; no map has one of them.
+        self.named.push(("map", u32::MAX - 1));
+    }
+
     /// Programs that values may end with. skep has no attach types.
     fn add_attached(&mut self) {
         for (name, prog_type) in [
@@ -167,23 +181,6 @@ impl<'l> State<'l> {
     fn open<T: Resource>(&mut self, name: &'static str, descriptor: Descriptor<T>) {
         self.named.push((name, descriptor.number()));
         self._open.push(Box::new(descriptor));
-    }
-
-    fn add_events(&mut self) {
-        let output = PerfEventAttr::output;
-        let counter = PerfEventAttr { kind: PerfEventKind::Counter, ..output(0) };
-        for (name, attr) in [
-            ("event-0", output(0)),
-            ("event-1", output(1)),
-            ("counter", counter),
-            ("inherited", PerfEventAttr { cpu: None, inherit: true, ..counter }),
-        ] {
-            let event = PerfEvent::open(self.lab.machine.world(), attr);
-            self.named.push((name, event.number()));
-            self._events.push(event);
-        }
-        // Events have numbers of their own; no map has one of them.
-        self.named.push(("map", u32::MAX - 1));
     }
 
     fn add_maps(&mut self, flags: u32) {
@@ -250,6 +247,9 @@ impl<'l> State<'l> {
 
     /// A value that the system call returned, as it is written.
     pub(crate) fn show(&self, value: &[u8]) -> String {
+        if value.len() == 16 && value[..8] == STACK[0].to_le_bytes() {
+            return "stack".to_owned();
+        }
         if let (Some((number, program)), true) =
             (value.split_at_checked(4), !self.attached.is_empty())
         {
@@ -263,9 +263,6 @@ impl<'l> State<'l> {
                 [] | [0, 0, 0, 0] => number,
                 program => format!("{number}+{}", name(&self.attached, word(program))),
             };
-        }
-        if value.len() == 16 && value[..8] == STACK[0].to_le_bytes() {
-            return "stack".to_owned();
         }
         if self.named.len() == 1 {
             return hex(value);

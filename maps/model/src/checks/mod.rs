@@ -4,6 +4,7 @@ mod index;
 mod lru;
 mod pool;
 mod ring;
+mod trie;
 
 use loom::model::Builder;
 

@@ -4,7 +4,6 @@
 
 use super::nodes::{Kind, Link, Slot, Writer};
 use super::prefix::{AnyPrefix, FIRST_BITS};
-use crate::Errno;
 
 /// Where a prefix is in the trie, or would be.
 #[derive(Debug)]
@@ -130,15 +129,12 @@ impl Edit<'_> {
         writer.set(place.slot, fork);
     }
 
-    /// Takes the element with a prefix out (kernel `trie_delete_elem`).
-    ///
-    /// # Errors
-    ///
-    /// `ENOENT` when there is none.
-    pub(crate) fn remove(&self, prefix: &AnyPrefix) -> Result<(), Errno> {
+    /// Takes the element with a prefix out (kernel `trie_delete_elem`); `false` when there is
+    /// none.
+    pub(crate) fn remove(&self, prefix: &AnyPrefix) -> bool {
         let (writer, place) = (&self.0, self.place(prefix));
         if !place.is_element {
-            return Err(Errno::ENOENT);
+            return false;
         }
         writer.set_count(writer.count() - 1);
         match writer.tree.children(place.link) {
@@ -155,7 +151,7 @@ impl Edit<'_> {
                 writer.free(place.link);
             }
         }
-        Ok(())
+        true
     }
 
     /// A fork above an element without children has no reason to be when that goes.

@@ -6,10 +6,6 @@ use crate::segment::{Cells32, Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::word_lock::WordGuard;
 
-/// So many nodes must be freed after a node before it is used again. A reader during whose
-/// walk no more than that were freed has met no node that was used again.
-pub(super) const GRACE: u32 = 64;
-
 /// A link is a node's id + 1; none is 0.
 pub(super) type Link = u32;
 
@@ -19,14 +15,23 @@ pub(super) struct Nodes {
     /// The writers' own, see [`State`].
     state: Cells32,
     /// The root's link, and how many nodes were ever freed; then the nodes: elements, then
-    /// forks. The first cell has the links to the children, in
-    /// the lower half the one for a bit 0 and in the upper half the one for a bit 1. Then
-    /// come the words of the prefix; a fork has the first of them only.
+    /// forks. A node's first cell has the links to its children, in the lower half the one for
+    /// a bit 0 and in the upper half the one for a bit 1. Then come the words of the prefix; a
+    /// fork has the first of them only.
     cells: Cells64,
+    shape: Shape,
+}
+
+/// How a trie's nodes lie, and how long they wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
     /// Cells of an element.
     stride: usize,
     /// Ids below this are elements; as many from there on are forks.
     elements: u32,
+    /// So many nodes must be freed after a node before it is used again. A reader during
+    /// whose walk no more than that were freed has met no node that was used again.
+    grace: u32,
 }
 
 /// Cells of a fork.
@@ -48,7 +53,7 @@ enum State {
     /// The first free node of each kind that was used before; its first cell has the next.
     FreeElements,
     FreeForks,
-    /// The nodes that were freed last, as many as [`GRACE`], by the number of the free.
+    /// The nodes that were freed last, as many as wait, by the number of the free.
     Waiting = 16,
 }
 
@@ -62,14 +67,14 @@ pub(super) enum Kind {
 }
 
 impl Nodes {
-    /// Nodes for `elements` elements with prefixes of `words` words.
-    pub(super) fn new(parts: &mut Parts<'_>, elements: u32, words: usize) -> Self {
+    /// Nodes for `elements` elements with prefixes of `words` words, of which `grace` wait
+    /// before they are used again.
+    pub(super) fn new(parts: &mut Parts<'_>, elements: u32, words: usize, grace: u32) -> Self {
         let stride = words + 1;
         Self {
-            state: parts.cells32(u64::from(State::Waiting as u32 + GRACE)),
+            state: parts.cells32(u64::from(State::Waiting as u32 + grace)),
             cells: parts.cells64(HEAD as u64 + u64::from(elements) * (stride + FORK) as u64),
-            stride,
-            elements,
+            shape: Shape { stride, elements, grace },
         }
     }
 
@@ -77,8 +82,7 @@ impl Nodes {
     #[inline]
     pub(super) fn open(&self) -> Tree<'_> {
         let (head, cells) = self.cells.split_at(HEAD);
-        let (root, freed) = (&head[ROOT], &head[FREED]);
-        Tree { root, freed, cells, stride: self.stride, elements: self.elements }
+        Tree { root: &head[ROOT], freed: &head[FREED], cells, shape: self.shape }
     }
 
     /// The tree for one writer at a time.
@@ -95,7 +99,7 @@ impl Nodes {
 
     /// The number of element ids.
     pub(super) fn elements(&self) -> u32 {
-        self.elements
+        self.shape.elements
     }
 }
 
@@ -105,8 +109,7 @@ pub(super) struct Tree<'s> {
     root: &'s AtomicU64,
     freed: &'s AtomicU64,
     cells: &'s [AtomicU64],
-    stride: usize,
-    elements: u32,
+    shape: Shape,
 }
 
 impl<'s> Tree<'s> {
@@ -121,8 +124,8 @@ impl<'s> Tree<'s> {
             fence(Ordering::Acquire);
             let freed = self.freed.load(Ordering::Relaxed).wrapping_sub(before);
             // A node that the walk met was freed, if at all, as number `before + 1` or
-            // later, and then used again after `GRACE` others.
-            if freed <= u64::from(GRACE) {
+            // later, and then used again after `grace` others.
+            if freed <= u64::from(self.shape.grace) {
                 return result;
             }
         }
@@ -138,12 +141,12 @@ impl<'s> Tree<'s> {
     /// for those who know it better.
     #[inline]
     fn start(&self, link: Link, stride: usize) -> usize {
-        debug_assert_eq!(stride, self.stride);
+        debug_assert_eq!(stride, self.shape.stride);
         let id = (link - 1) as usize;
         // The first is right for elements and too much for forks, the second the other way
         // round.
         let of_element = id * stride;
-        let of_fork = self.elements as usize * (stride - FORK) + id * FORK;
+        let of_fork = self.shape.elements as usize * (stride - FORK) + id * FORK;
         of_element.min(of_fork)
     }
 
@@ -166,21 +169,21 @@ impl<'s> Tree<'s> {
     /// The cells of a node.
     #[inline]
     fn node(&self, link: Link) -> &'s [AtomicU64] {
-        let count = if self.kind(link) == Kind::Element { self.stride } else { FORK };
-        let start = self.start(link, self.stride);
+        let count = if self.kind(link) == Kind::Element { self.shape.stride } else { FORK };
+        let start = self.start(link, self.shape.stride);
         &self.cells[start..start + count]
     }
 
     /// Cells of an element.
     #[inline]
     pub(super) fn stride(&self) -> usize {
-        self.stride
+        self.shape.stride
     }
 
     /// What a link leads to.
     #[inline]
     pub(super) fn kind(&self, link: Link) -> Kind {
-        if link <= self.elements { Kind::Element } else { Kind::Fork }
+        if link <= self.shape.elements { Kind::Element } else { Kind::Fork }
     }
 
     /// A node's links to its children.
@@ -262,7 +265,7 @@ impl Writer<'_> {
         fence(Ordering::Release);
         let (first, free, used) = match kind {
             Kind::Element => (0, State::FreeElements, State::UsedElements),
-            Kind::Fork => (self.tree.elements, State::FreeForks, State::UsedForks),
+            Kind::Fork => (self.tree.shape.elements, State::FreeForks, State::UsedForks),
         };
         let (free, used) = (self.state(free), self.state(used));
         let top = free.load(Ordering::Relaxed);
@@ -271,7 +274,7 @@ impl Writer<'_> {
             return Some(top);
         }
         let count = used.load(Ordering::Relaxed);
-        (count < self.tree.elements).then(|| {
+        (count < self.tree.shape.elements).then(|| {
             used.store(count + 1, Ordering::Relaxed);
             first + count + 1
         })
@@ -294,7 +297,7 @@ impl Writer<'_> {
         self.tree.freed.store(number, Ordering::Release);
         // And who sees what is written to the node that has waited long enough sees it.
         fence(Ordering::Release);
-        let turn = usize::try_from(number % u64::from(GRACE)).expect("small");
+        let turn = usize::try_from(number % u64::from(self.tree.shape.grace)).expect("small");
         let waiting = &self.state[State::Waiting as usize + turn];
         let ripe = waiting.load(Ordering::Relaxed);
         waiting.store(link, Ordering::Relaxed);

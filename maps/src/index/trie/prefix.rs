@@ -9,7 +9,7 @@ const DATA: u64 = u64::MAX >> LEN_BITS;
 /// Words of the longest prefix there is: 256 bytes and the length.
 pub(super) const MOST_WORDS: usize = 33;
 /// Bytes of a key before the data: the length, in the byte order of the machine.
-const KEY_HEADER: usize = 4;
+pub(super) const KEY_HEADER: usize = 4;
 
 /// How many words a prefix takes, whose key has `key_size` bytes.
 pub(super) fn words(key_size: usize) -> usize {
@@ -161,77 +161,5 @@ fn big_endian(bytes: &[u8]) -> u64 {
             .step_by(8)
             .zip(bytes)
             .fold(0, |word, (shift, &byte)| word | u64::from(byte) << (FIRST_BITS + 8 - shift)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A key of `size` bytes of data.
-    fn key(len: u32, data: &[u8]) -> Vec<u8> {
-        [&len.to_le_bytes(), data].concat()
-    }
-
-    fn bit(data: &[u8], index: usize) -> usize {
-        data.get(index / 8).map_or(0, |byte| usize::from(byte >> (7 - index % 8) & 1))
-    }
-
-    fn check<const W: usize>(a: &[u8], b: &[u8], lens: (u32, u32)) {
-        let [a_key, b_key] = [key(lens.0, a), key(lens.1, b)];
-        let [first, second] = [&a_key, &b_key].map(|k| Prefix::<W>::new(k).expect("not too long"));
-        assert_eq!((first.len(), second.len()), lens);
-        (0..=8 * a.len()).for_each(|n| {
-            assert_eq!(first.bit(u32::try_from(n).expect("few")), bit(a, n), "bit {n}");
-        });
-        let same = (0..8 * a.len()).take_while(|&n| bit(a, n) == bit(b, n)).count();
-        let same = u32::try_from(same).expect("few");
-        assert_eq!(first.common(second.words().iter().copied()), same.min(lens.0).min(lens.1));
-        for len in 0..=lens.0 {
-            let begins = first.begins(second.words()[0], len);
-            assert_eq!(begins, len.min(FIRST_BITS) <= same, "{len} bits");
-            if !begins || len <= FIRST_BITS {
-                continue;
-            }
-            for known in 1..=(LEN_BITS + same.min(len)) / 64 {
-                let mut done = known as usize;
-                let goes_on = first.goes_on(|n| second.words()[n], len, &mut done);
-                assert_eq!(goes_on, len <= same, "{len} bits, {known} words known");
-                assert_eq!(done, (LEN_BITS + same.min(len)) as usize / 64);
-            }
-        }
-        let mut out = vec![0xee; a_key.len()];
-        first.write(&mut out);
-        assert_eq!(out, a_key);
-    }
-
-    proptest! {
-        #[test]
-        fn bits_are_those_of_the_data(
-            (a, b, lens) in (1..40usize).prop_flat_map(|size| {
-                let bytes = || proptest::collection::vec(prop_oneof![Just(0), Just(0x80), any::<u8>()], size);
-                let len = || 0..=8 * u32::try_from(size).expect("small");
-                (bytes(), bytes(), (len(), len()))
-            }),
-        ) {
-            check::<MOST_WORDS>(&a, &b, lens);
-            match words(KEY_HEADER + a.len()) {
-                1 => check::<1>(&a, &b, lens),
-                2 => check::<2>(&a, &b, lens),
-                3 => check::<3>(&a, &b, lens),
-                _ => {}
-            }
-        }
-    }
-
-    #[test]
-    fn a_length_beyond_the_data_is_none() {
-        assert!(Prefix::<1>::new(&key(33, &[0; 4])).is_none());
-        assert!(Prefix::<1>::new(&key(32, &[0; 4])).is_some());
-        assert!(Prefix::<MOST_WORDS>::new(&key(2048, &[0; 256])).is_some());
-        assert!(Prefix::<MOST_WORDS>::new(&key(2049, &[0; 256])).is_none());
-        assert!(Prefix::<MOST_WORDS>::new(&key(u32::MAX, &[0; 256])).is_none());
     }
 }
