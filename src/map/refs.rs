@@ -111,8 +111,11 @@ impl Map {
             return format!("map `{name}` does not fit");
         };
         let def = inner.def();
+        if template.map_type != def.map_type {
+            let (wanted, has) = (type_name(template.map_type), inner.map_type().name());
+            return format!("map `{name}` is of type {has}, inner maps are of type {wanted}");
+        }
         let fields = [
-            ("type", template.map_type, def.map_type),
             ("key_size", template.key_size, def.key_size),
             ("value_size", template.value_size, def.value_size),
             ("flags", template.flags, def.flags),
@@ -125,4 +128,9 @@ impl Map {
             None => format!("the kernel's fields in values of map `{name}` are others"),
         }
     }
+}
+
+/// The type's name; its number, should it have none.
+fn type_name(id: u32) -> String {
+    MapType::from_id(id).map_or_else(|| id.to_string(), |known| known.name().to_owned())
 }
