@@ -245,8 +245,13 @@ fn create(
     let made = skep_maps::create(vm.inner.machine.world(), &def);
     let made = made.map_err(|source| Error::Create { object: object.to_owned(), source })?;
     let variables = decl.data.as_ref().map_or_else(Vec::new, |data| data.vars.clone());
-    let types =
-        Types { btf: parsed.btf().cloned(), key: decl.key_type, value: decl.value_type, variables };
+    let types = Types {
+        btf: parsed.btf().cloned(),
+        key: decl.key_type,
+        value: decl.value_type,
+        inner: decl.inner,
+        variables,
+    };
     let map = Map::new(made, types);
     if let Some(data) = &decl.data {
         let mut bytes = data.bytes.clone();

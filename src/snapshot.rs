@@ -37,7 +37,8 @@ pub struct MapSnapshot {
     /// Bytes that the kernel would charge.
     pub bytes_memlock: u64,
     /// The entries: by ascending key bytes, arrays by index, queues and stacks in the order
-    /// of pops. Ring buffers and bloom filters show none.
+    /// of pops. Ring buffers and bloom filters show none; maps of maps the names of their
+    /// maps, and with those that have none the entries.
     pub entries: Vec<Value>,
 }
 
@@ -115,6 +116,14 @@ fn entry(map: &Map, key: &[u8], bytes: &[u8]) -> Value {
     }
     let mut json = Value::Object(entry);
     put_value(map, bytes, &mut json);
+    if map.holds_maps()
+        && let Ok(Some(inner)) = map.inner_map(&key.to_vec())
+    {
+        json["inner"] = match inner.is_made_in(map) {
+            true => MapSnapshot::of(&inner).to_json(),
+            false => inner.name().into(),
+        };
+    }
     json
 }
 
@@ -153,23 +162,39 @@ impl fmt::Display for MapSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, map_type, key_size, value_size, max_entries, .. } = self;
         writeln!(f, "map {name} {map_type} key {key_size} value {value_size} max {max_entries}")?;
-        let is_array = map_type.ends_with("array");
-        let mut skipped = 0u64;
-        for entry in &self.entries {
-            if is_array && is_zero(entry) {
-                skipped += 1;
-                continue;
-            }
-            match entry.get("key_hex") {
-                Some(_) => writeln!(f, "  {}: {}", part(entry, "key"), values(entry))?,
-                None => writeln!(f, "  {}", values(entry))?,
-            }
-        }
-        if skipped > 0 {
-            writeln!(f, "  ({skipped} zero)")?;
-        }
-        Ok(())
+        write_entries(f, map_type, &self.entries, 1)
     }
+}
+
+/// A line for each entry, those of maps inside it below; `depth` is how far to indent.
+fn write_entries(
+    f: &mut fmt::Formatter<'_>,
+    map_type: &str,
+    entries: &[Value],
+    depth: usize,
+) -> fmt::Result {
+    let indent = depth * 2;
+    let is_array = map_type.ends_with("array");
+    let mut skipped = 0u64;
+    for entry in entries {
+        if is_array && is_zero(entry) {
+            skipped += 1;
+            continue;
+        }
+        match entry.get("key_hex") {
+            Some(_) => writeln!(f, "{:indent$}{}: {}", "", part(entry, "key"), values(entry))?,
+            None => writeln!(f, "{:indent$}{}", "", values(entry))?,
+        }
+        if let (Some(inner_type), Some(entries)) =
+            (entry["inner"]["type"].as_str(), entry["inner"]["entries"].as_array())
+        {
+            write_entries(f, inner_type, entries, depth + 1)?;
+        }
+    }
+    if skipped > 0 {
+        writeln!(f, "{:indent$}({skipped} zero)", "")?;
+    }
+    Ok(())
 }
 
 fn is_zero(entry: &Value) -> bool {
@@ -190,6 +215,12 @@ fn part(entry: &Value, name: &str) -> String {
     }
 }
 
+/// What stands for an inner map: its name, or its type when its entries follow.
+fn inner(entry: &Value) -> Option<String> {
+    let inner = entry.get("inner")?;
+    Some(inner.as_str().or_else(|| inner["type"].as_str())?.to_owned())
+}
+
 fn values(entry: &Value) -> String {
     match entry["values"].as_array() {
         Some(values) => values
@@ -197,6 +228,6 @@ fn values(entry: &Value) -> String {
             .map(|value| format!("cpu{} {}", value["cpu"], part(value, "value")))
             .collect::<Vec<_>>()
             .join(", "),
-        None => part(entry, "value"),
+        None => inner(entry).unwrap_or_else(|| part(entry, "value")),
     }
 }

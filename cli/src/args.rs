@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use skep::Engine;
 
+use crate::steps::Steps;
+
 /// Runs compiled eBPF objects without a kernel.
 #[derive(Debug, Parser)]
 #[command(name = "skep", version, about, disable_help_subcommand = true)]
@@ -17,7 +19,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Load an object, run one program, print result, events, printk lines, changed maps.
+    /// Load an object, run its programs, print results, events, printk lines, changed maps.
     Run(Box<RunArgs>),
     /// Show what is in an object.
     Inspect(ObjectArgs),
@@ -101,19 +103,8 @@ pub(crate) struct DisasmArgs {
 pub(crate) struct RunArgs {
     /// The compiled object.
     pub(crate) object: PathBuf,
-    /// The program; needed when the object holds several.
-    #[arg(short = 'n', long = "prog", value_name = "NAME")]
-    pub(crate) prog: Option<String>,
-    /// The packet: hex:…, @FILE with raw bytes, or a pcap or pcapng file (a run for each
-    /// packet).
-    #[arg(long, value_name = "X", conflicts_with = "ctx")]
-    pub(crate) packet: Option<String>,
-    /// The raw context: hex:… or @FILE.
-    #[arg(long, value_name = "X")]
-    pub(crate) ctx: Option<String>,
-    /// Set a field of the context by its UAPI name.
-    #[arg(long, value_name = "FIELD=VALUE")]
-    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
     /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
     /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
     #[arg(long, value_name = "NAME…")]
@@ -124,7 +115,7 @@ pub(crate) struct RunArgs {
     /// Set a global variable before load.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) global: Vec<String>,
-    /// Run so many times on each input.
+    /// Run so many times on each input of each step.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) repeat: u64,
     /// Print all maps, changed or not.

@@ -55,6 +55,14 @@ impl Failure {
         Self { kind: Kind::Expectation, message, help: None, fault: None, printed: true }
     }
 
+    /// The same, with the place where it happened before it; a fault names one itself.
+    pub(crate) fn at(self, place: &str) -> Self {
+        if self.kind == Kind::Fault || self.message.is_empty() {
+            return self;
+        }
+        Self { message: format!("{place}{}", self.message), ..self }
+    }
+
     /// The same, when the JSON document has been printed, with the error in it.
     pub(crate) fn printed(self) -> Self {
         Self { printed: true, ..self }

@@ -6,8 +6,13 @@
 mod args;
 mod failure;
 mod input;
+mod preload;
 mod print;
 mod redirect;
+mod report;
+mod sent;
+mod steps;
+mod task;
 mod verb;
 
 use std::process::ExitCode;

@@ -38,6 +38,6 @@ pub use core::CoreSite;
 pub use error::{LoadError, Site};
 pub use link::POISON_CALL;
 pub use listing::{CoreRelocation, Extern, ExternKind, Reference, Relocation};
-pub use maps::{Data, DataKind, Init, MapDecl, Variable, special_kind};
+pub use maps::{Data, DataKind, Init, InnerTypes, MapDecl, Variable, special_kind};
 pub use object::Object;
 pub use program::{Func, Line, ProgramDef};

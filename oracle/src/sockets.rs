@@ -266,3 +266,12 @@ pub static SOCK_FIELDS: &[SockField] = &[
     word("state", 72),
     word("rx_queue_mapping", 76),
 ];
+
+/// The fields whose values depend on the kind of a socket alone. Which queue a connected TCP
+/// socket got its last packet from, if it says so at all, depends on when that came.
+#[must_use]
+pub fn steady_fields(kind: &str) -> &'static [SockField] {
+    let has_received = ["tcp-connected", "tcp-accepted", "tcp6-connected"].contains(&kind);
+    let (_queue, others) = SOCK_FIELDS.split_last().expect("there are fields");
+    if has_received { others } else { SOCK_FIELDS }
+}

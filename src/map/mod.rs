@@ -3,13 +3,14 @@
 //! The operations stand by topic: `bytes.rs` has those of the system call as they are,
 //! `typed.rs` the same for Rust values, `keyless.rs` queues, stacks and bloom filters,
 //! `batch.rs` many elements at once, `walk.rs` the way through a map, `json.rs` and
-//! `structs.rs` values by their BTF type, `refs.rs` what maps refer to, `info.rs` what is
-//! known of a map, `error.rs` what goes wrong.
+//! `structs.rs` values by their BTF type, `refs.rs` what maps refer to, `inner.rs` maps made
+//! inside others, `info.rs` what is known of a map, `error.rs` what goes wrong.
 
 mod batch;
 mod bytes;
 mod error;
 mod info;
+mod inner;
 mod json;
 mod keyless;
 mod refs;
@@ -19,8 +20,8 @@ mod walk;
 
 use std::sync::Arc;
 
-use skep_loader::Variable;
 use skep_loader::btf::{Btf, TypeId, View};
+use skep_loader::{InnerTypes, Variable};
 use skep_maps::{Keys, MapDef, MapType, ProgramOp, sys};
 
 use crate::{Error, PerfBuffer, RingBuffer, UserRingBuffer, Vm};
@@ -80,6 +81,8 @@ pub(crate) struct Types {
     pub(crate) btf: Option<Arc<Btf>>,
     pub(crate) key: Option<TypeId>,
     pub(crate) value: Option<TypeId>,
+    /// For a map of maps: those of its inner maps.
+    pub(crate) inner: InnerTypes,
     /// For the map of a data section: its variables.
     pub(crate) variables: Vec<Variable>,
 }

@@ -82,8 +82,7 @@ impl Map {
     }
 
     fn check_maps(&self) -> Result<(), Error> {
-        let holds = matches!(self.map_type(), MapType::ArrayOfMaps | MapType::HashOfMaps);
-        if holds { Ok(()) } else { Err(self.wrong_type("inner maps")) }
+        if self.holds_maps() { Ok(()) } else { Err(self.wrong_type("inner maps")) }
     }
 
     /// Puts a reference under a key; `misfit` says what is wrong with an object that the map
@@ -112,8 +111,11 @@ impl Map {
             return format!("map `{name}` does not fit");
         };
         let def = inner.def();
+        if template.map_type != def.map_type {
+            let (wanted, has) = (type_name(template.map_type), inner.map_type().name());
+            return format!("map `{name}` is of type {has}, inner maps are of type {wanted}");
+        }
         let fields = [
-            ("type", template.map_type, def.map_type),
             ("key_size", template.key_size, def.key_size),
             ("value_size", template.value_size, def.value_size),
             ("flags", template.flags, def.flags),
@@ -126,4 +128,9 @@ impl Map {
             None => format!("the kernel's fields in values of map `{name}` are others"),
         }
     }
+}
+
+/// The type's name; its number, should it have none.
+fn type_name(id: u32) -> String {
+    MapType::from_id(id).map_or_else(|| id.to_string(), |known| known.name().to_owned())
 }

@@ -13,7 +13,7 @@ use crate::elf::{Elf, Symbol};
 use crate::error::{LoadError, Site};
 
 use super::special::Search;
-use super::{MapDecl, Maps, Place, fill_defaults, has_types, kind, resolve};
+use super::{InnerTypes, MapDecl, Maps, Place, fill_defaults, has_types, kind, resolve};
 
 pub(super) fn collect(
     elf: &Elf<'_>,
@@ -66,6 +66,7 @@ pub(super) fn collect(
                 section: section.name.to_string(),
                 key_type: read.key_type,
                 value_type: read.value_type,
+                inner: read.inner,
                 pinning: read.pinning,
                 values: Vec::new(),
                 data: None,
@@ -88,6 +89,7 @@ struct Definition {
     def: MapDef,
     key_type: Option<TypeId>,
     value_type: Option<TypeId>,
+    inner: InnerTypes,
     pinning: u32,
     /// Where the initial values start, in bytes.
     values: Option<u64>,
@@ -164,6 +166,7 @@ impl Definition {
             Type::Struct(_) if of_maps => {
                 let inner = Self::read(search, target.id(), Level::Inner)
                     .map_err(|reason| format!("inner map: {reason}"))?;
+                self.inner = InnerTypes { key: inner.key_type, value: inner.value_type };
                 self.def.inner = Some(Box::new(inner.def));
             }
             Type::FuncProto(_) if self.def.map_type == kind::PROG_ARRAY => {}

@@ -9,7 +9,9 @@ use crate::elf::{Elf, SymbolKind};
 use crate::error::{LoadError, Site};
 
 use super::resolve;
-use super::{Data, DataKind, F_MMAPABLE, F_RDONLY_PROG, MapDecl, Maps, Place, Variable, kind};
+use super::{
+    Data, DataKind, F_MMAPABLE, F_RDONLY_PROG, InnerTypes, MapDecl, Maps, Place, Variable, kind,
+};
 
 /// Largest value of an array map (kernel `array_map_alloc_check`: `INT_MAX`).
 const MAX_SIZE: u64 = i32::MAX as u64;
@@ -60,6 +62,7 @@ pub(super) fn collect(
             section: section.name.to_string(),
             key_type: None,
             value_type: typed.as_ref().map(|typed| typed.id),
+            inner: InnerTypes::default(),
             pinning: 0,
             values: Vec::new(),
             data: Some(Data {

@@ -12,7 +12,9 @@ use crate::bytes::Endian;
 use crate::elf::{Bind, Elf, Home};
 use crate::error::LoadError;
 
-use super::{Data, DataKind, F_MMAPABLE, F_RDONLY_PROG, MapDecl, Maps, Place, Variable, kind};
+use super::{
+    Data, DataKind, F_MMAPABLE, F_RDONLY_PROG, InnerTypes, MapDecl, Maps, Place, Variable, kind,
+};
 
 const SECTION: &str = ".kconfig";
 
@@ -88,6 +90,7 @@ pub(super) fn collect(elf: &Elf<'_>, btf: &Btf, maps: &mut Maps) -> Result<(), L
             section: SECTION.to_owned(),
             key_type: None,
             value_type: Some(id),
+            inner: InnerTypes::default(),
             pinning: 0,
             values: Vec::new(),
             data: Some(data),

@@ -16,7 +16,7 @@ use skep_maps::MapDef;
 use crate::elf::{Bind, Elf, Symbol, SymbolKind};
 use crate::error::LoadError;
 
-use super::{MapDecl, Maps, Place, fill_defaults, kind, resolve, slice};
+use super::{InnerTypes, MapDecl, Maps, Place, fill_defaults, kind, resolve, slice};
 
 /// The least that a definition holds: everything up to the flags.
 const MIN_SIZE: u64 = 20;
@@ -90,6 +90,7 @@ pub(super) fn collect(
                 section: section.name.to_string(),
                 key_type: None,
                 value_type: None,
+                inner: InnerTypes::default(),
                 pinning: read.pinning,
                 values: Vec::new(),
                 data: None,

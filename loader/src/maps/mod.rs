@@ -63,12 +63,23 @@ pub struct MapDecl {
     pub key_type: Option<TypeId>,
     /// The value's type, where BTF tells it; for a data section, its `DATASEC`.
     pub value_type: Option<TypeId>,
+    /// For a map of maps, the types that BTF tells of its inner maps.
+    pub inner: InnerTypes,
     /// `LIBBPF_PIN_*` as written; some loaders define values of their own.
     pub pinning: u32,
     /// Slots to fill at load: index in the map and what to put there.
     pub values: Vec<(u32, Init)>,
     /// Contents, when the map holds global variables.
     pub data: Option<Data>,
+}
+
+/// The types of keys and values of inner maps, where BTF tells them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InnerTypes {
+    /// The key's type.
+    pub key: Option<TypeId>,
+    /// The value's type.
+    pub value: Option<TypeId>,
 }
 
 /// What a slot of a map holds from the start.

@@ -75,7 +75,7 @@ fn fields(kernel: &Kernel, record: &mut Record) {
         });
         let words = probe.unwrap().run_on(&[]);
         let (own, peer) = socket.ports();
-        let shown = SOCK_FIELDS.iter().zip(&words).map(|(field, &word)| {
+        let shown = sockets::steady_fields(kind).iter().zip(&words).map(|(field, &word)| {
             let word = word.cast_unsigned() & (u64::MAX >> (64 - 8 * field.size));
             let port = u16::try_from(word).unwrap_or(0);
             let text = match port {

@@ -6,7 +6,7 @@ use skep_difftest::sockets::{self, OWN_PORT, Other, PEER_PORT};
 use skep_maps::{Descriptor, Map, MapType, Resource, Socket, sys};
 use skep_oracle::asm::{ADD, Asm, DW, H, JEQ, R0, R1, R2, R3, R4, R7, R8, R10, W};
 use skep_oracle::recorded::Case;
-use skep_oracle::sockets::{SOCK_FIELDS, named};
+use skep_oracle::sockets::{SOCK_FIELDS, named, steady_fields};
 
 use crate::agent::{DELETE, LOOKUP, UPDATE};
 use crate::lab::{Lab, def};
@@ -179,7 +179,7 @@ fn fields(case: &Case<'_>) -> String {
         Ok(words) => words,
         Err(ended) => return ended,
     };
-    let shown = SOCK_FIELDS.iter().zip(&words).map(|(field, &word)| {
+    let shown = steady_fields(case.question[1]).iter().zip(&words).map(|(field, &word)| {
         let port = u16::try_from(word).unwrap_or(0);
         let text = match port {
             _ if !field.name.ends_with("port") => format!("{word:#x}"),
