@@ -63,7 +63,7 @@ impl Table {
     /// # Errors
     ///
     /// `E2BIG` when the map is full, `ENOMEM` when the maps may not take more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self) -> Result<u32, Errno> {
         let id = self.pool.take().ok_or(Errno::E2BIG)?;
         self.meter.add().inspect_err(|_| self.pool.give(id))?;
@@ -71,20 +71,20 @@ impl Table {
     }
 
     /// Gives an element back that is in no bucket.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give(&self, id: u32) {
         self.pool.give(id);
         self.meter.remove();
     }
 
     /// Takes a free element that will replace another one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_spare(&self) -> Spare {
         self.pool.take_spare()
     }
 
     /// Gives back a spare, or the element that it replaced.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_spare(&self, spare: Spare, id: u32) {
         self.pool.put_spare(spare, id);
     }
@@ -94,7 +94,7 @@ impl Table {
     /// # Errors
     ///
     /// `ENOENT` when it is not there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
         let bucket = self.index.lock(&key);
@@ -148,7 +148,7 @@ impl LruTable {
     pub(crate) fn take(&self, cpu: u32) -> Option<u32> {
         self.lru.take(cpu, &mut |id| {
             // An element that another thread has just taken may be in no bucket yet.
-            let bucket = self.index.lock_bucket(self.index.bucket_of_element(id));
+            let bucket = self.index.lock_hash(self.index.hash_of(id));
             let place = bucket.find_id(id);
             if let Some(place) = place {
                 bucket.remove(place);
