@@ -73,20 +73,18 @@ impl Index {
     pub(crate) fn new(parts: &mut Parts<'_>, capacity: u32, elements: u32, key_size: u32) -> Self {
         let key_size = key_size as usize;
         let key_words = key_size.div_ceil(8);
-        // A record of up to four cells does not lie across two cache lines.
-        let stride = if key_words == 2 { 4 } else { key_words + 1 };
         let buckets = u64::from(capacity).next_power_of_two();
         let groups = (buckets / buckets_of_group(buckets)).clamp(1, 1 << 27);
         let mask = |count: u64| u32::try_from(count - 1).expect("at most 2^32");
         Self {
             groups: parts.cells32(groups * LINE as u64),
-            records: parts.cells64(u64::from(elements).saturating_mul(stride as u64)),
+            records: parts.cells64(u64::from(elements).saturating_mul(key_words as u64 + 1)),
             group_mask: mask(groups),
             bucket_mask: mask(buckets),
             elements,
             key_size,
             key_words,
-            stride,
+            stride: key_words + 1,
         }
     }
 
@@ -267,7 +265,7 @@ impl Index {
     /// The record of an element whose key is two words.
     #[inline(always)]
     pub(super) fn medium_record(&self, id: u32) -> &[AtomicU64] {
-        &self.records[id as usize * 4..][..3]
+        &self.records[id as usize * 3..][..3]
     }
 
     /// An element's record: link and generation, then the words of its key.
