@@ -21,15 +21,16 @@ pub(crate) struct Bucket<'c> {
 }
 
 impl Index {
-    /// Locks the bucket of a key for a change.
+    /// Locks the bucket of a key for a change; `None` when whoever has it locked does not
+    /// let it go.
     #[inline]
-    pub(crate) fn lock(&self, key: &Key<'_>) -> Bucket<'_> {
+    pub(crate) fn lock(&self, key: &Key<'_>) -> Option<Bucket<'_>> {
         self.lock_bucket(self.bucket_of(key))
     }
 
-    /// Locks a bucket for a change. The caller holds no other one.
+    /// The same for a bucket. The caller holds no other one.
     #[inline]
-    pub(crate) fn lock_bucket(&self, bucket: u32) -> Bucket<'_> {
+    pub(crate) fn lock_bucket(&self, bucket: u32) -> Option<Bucket<'_>> {
         let (head, stripe) = (self.head(bucket), self.stripe(bucket));
         let mut tries = 0u32;
         loop {
@@ -39,8 +40,11 @@ impl Index {
                 if stripe.compare_exchange_weak(before, locked, taken, failed).is_ok() {
                     // Readers must see the lock before anything that is done under it.
                     fence(Ordering::Release);
-                    return Bucket { index: self, head, stripe, before, unlocked: false };
+                    return Some(Bucket { index: self, head, stripe, before, unlocked: false });
                 }
+            }
+            if !self.patience.lasts(tries) {
+                return None;
             }
             pause(tries);
             tries = tries.wrapping_add(1);
@@ -100,13 +104,17 @@ impl Bucket<'_> {
     #[inline]
     fn position(&self, is_it: impl Fn(u32, &[AtomicU64]) -> bool) -> Option<Place> {
         let (mut before, mut link) = (0, self.head.load(Ordering::Relaxed));
-        while let Some(id) = link.checked_sub(1) {
-            let record = self.index.record(id);
+        let mut left = self.index.elements();
+        while let Some(id) = link.checked_sub(1)
+            && let Some(record) = self.index.linked(id)
+        {
             let next = low(record[0].load(Ordering::Relaxed));
             if is_it(id, record) {
                 return Some(Place { id, before, link: next });
             }
             (before, link) = (link, next);
+            // There are no more in a chain, unless it was made a ring.
+            left = left.checked_sub(1)?;
         }
         None
     }
@@ -142,7 +150,7 @@ impl Bucket<'_> {
 
     #[inline]
     fn unlock(&mut self) {
-        self.stripe.store(self.before + 2, Ordering::Release);
+        self.stripe.store(self.before.wrapping_add(2), Ordering::Release);
         self.unlocked = true;
     }
 }

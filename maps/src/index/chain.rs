@@ -18,9 +18,12 @@
 //! still is the one that was found (a sequence lock).
 //!
 //! Everything is addressed by ids and offsets in one host segment, so that it may lie in
-//! a file shared by several processes.
+//! a file shared by several processes. What they write there is not trusted: a link that
+//! leads nowhere ends a chain, and one that leads back ends it when there were more
+//! elements than there are.
 
 use super::hash::{Key, hash_of_words};
+use crate::patience::Patience;
 use crate::segment::{Cells32, Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause};
 
@@ -40,6 +43,7 @@ pub(crate) struct Index {
     key_words: usize,
     /// Cells from one record to the next.
     stride: usize,
+    pub(super) patience: Patience,
 }
 
 /// An element that a reader found.
@@ -83,6 +87,7 @@ impl Index {
             key_size,
             key_words,
             stride,
+            patience: parts.patience(),
         }
     }
 
@@ -111,9 +116,9 @@ impl Index {
         let key = Key::new(bytes);
         // Lengths that are known at compile time make the usual keys cheap.
         match self.key_words {
-            1 => self.search(&key, |id| &self.records[id as usize * 2..][..2]),
-            2 => self.search(&key, |id| &self.records[id as usize * 4..][..3]),
-            _ => self.search(&key, |id| self.record(id)),
+            1 => self.search(&key, |id| self.records.get(id as usize * 2..id as usize * 2 + 2)),
+            2 => self.search(&key, |id| self.records.get(id as usize * 4..id as usize * 4 + 3)),
+            _ => self.search(&key, |id| self.linked(id)),
         }
     }
 
@@ -121,7 +126,7 @@ impl Index {
     fn search<'s>(
         &'s self,
         key: &Key<'_>,
-        record: impl Fn(u32) -> &'s [AtomicU64],
+        record: impl Fn(u32) -> Option<&'s [AtomicU64]>,
     ) -> Option<Found> {
         let bucket = self.bucket_of(key);
         let (head, stripe) = (self.head(bucket), self.stripe(bucket));
@@ -130,8 +135,9 @@ impl Index {
             let start = stripe.load(Ordering::Acquire);
             let mut link = head.load(Ordering::Acquire);
             let mut steps = 0u32;
-            while let Some(id) = link.checked_sub(1) {
-                let record = record(id);
+            while let Some(id) = link.checked_sub(1)
+                && let Some(record) = record(id)
+            {
                 let first = record[0].load(Ordering::Acquire);
                 if key.stands_in(record) {
                     fence(Ordering::Acquire);
@@ -141,20 +147,26 @@ impl Index {
                     if unchanged && generation == after && generation.is_multiple_of(2) {
                         return Some(Found { id, generation });
                     }
+                    if !self.patience.lasts(tries) {
+                        return None;
+                    }
                     pause(tries);
                     tries = tries.wrapping_add(1);
                     continue 'again;
                 }
                 link = low(first);
                 steps += 1;
-                if steps.is_multiple_of(LOOK_UP) && stripe.load(Ordering::Relaxed) != start {
-                    continue 'again;
+                if steps.is_multiple_of(LOOK_UP)
+                    && (stripe.load(Ordering::Relaxed) != start || steps > self.elements)
+                {
+                    break;
                 }
             }
             fence(Ordering::Acquire);
-            if stripe.load(Ordering::Relaxed) == start {
+            if stripe.load(Ordering::Relaxed) == start || !self.patience.lasts(tries) {
                 return None;
             }
+            tries = tries.wrapping_add(1);
         }
     }
 
@@ -193,8 +205,10 @@ impl Index {
         for tries in 0.. {
             let start = stripe.load(Ordering::Acquire);
             let mut link = head.load(Ordering::Acquire);
-            while let Some(id) = link.checked_sub(1) {
-                let first = self.record(id)[0].load(Ordering::Acquire);
+            while let Some(id) = link.checked_sub(1)
+                && let Some(record) = self.linked(id)
+            {
+                let first = record[0].load(Ordering::Acquire);
                 elements.push(Found { id, generation: high(first) });
                 link = low(first);
                 if elements.len() - before > self.elements as usize {
@@ -208,6 +222,9 @@ impl Index {
                 return;
             }
             elements.truncate(before);
+            if !self.patience.lasts(tries) {
+                return;
+            }
             pause(tries);
         }
     }
@@ -256,6 +273,18 @@ impl Index {
     #[inline(always)]
     pub(super) fn stripe(&self, bucket: u32) -> &AtomicU64 {
         &self.stripes[(bucket & self.stripe_mask) as usize * LINE]
+    }
+
+    /// The record of an element that a link leads to; `None` when it leads nowhere.
+    #[inline(always)]
+    pub(super) fn linked(&self, id: u32) -> Option<&[AtomicU64]> {
+        let start = id as usize * self.stride;
+        self.records.get(start..=start + self.key_words)
+    }
+
+    /// How many elements there can be in a chain.
+    pub(super) fn elements(&self) -> u32 {
+        self.elements
     }
 
     /// An element's record: link and generation, then the words of its key.

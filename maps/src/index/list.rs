@@ -2,7 +2,8 @@
 //!
 //! The lists are rings: each has a head, which is an id beyond the elements'. Whoever
 //! holds the lock of a list changes it; the cells are atomics only because they lie in a
-//! segment that is shared.
+//! segment that is shared. In a file a link may be any number: one that is no element's id
+//! is taken for a head's, and so ends a list.
 
 use crate::segment::{Cells64, Parts};
 use crate::sync::Ordering;
@@ -10,12 +11,15 @@ use crate::sync::Ordering;
 /// The rings: for each id, the one before in the upper half of a cell and the one after in
 /// the lower half.
 #[derive(Debug)]
-pub(super) struct Lists(Cells64);
+pub(super) struct Lists {
+    cells: Cells64,
+    elements: u32,
+}
 
 impl Lists {
     /// Rings of `elements` elements with `heads` heads, which are to be cleared.
     pub(super) fn new(parts: &mut Parts<'_>, elements: u32, heads: u32) -> Self {
-        Self(parts.cells64(u64::from(elements) + u64::from(heads)))
+        Self { cells: parts.cells64(u64::from(elements) + u64::from(heads)), elements }
     }
 
     /// Makes an empty ring of a head.
@@ -38,13 +42,19 @@ impl Lists {
     /// The first element of a ring.
     #[inline]
     pub(super) fn first(&self, head: u32) -> Option<u32> {
-        Some(self.next(head)).filter(|&id| id != head)
+        Some(self.next(head)).filter(|&id| self.is_element(id))
     }
 
     /// The last element of a ring.
     #[inline]
     pub(super) fn last(&self, head: u32) -> Option<u32> {
-        Some(self.prev(head)).filter(|&id| id != head)
+        Some(self.prev(head)).filter(|&id| self.is_element(id))
+    }
+
+    /// Whether an id is an element's; otherwise it is a head's.
+    #[inline]
+    pub(super) fn is_element(&self, id: u32) -> bool {
+        id < self.elements
     }
 
     /// Puts an element that is in no ring first.
@@ -73,13 +83,16 @@ impl Lists {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
     fn get(&self, id: u32) -> (u32, u32) {
-        let cell = self.0[id as usize].load(Ordering::Relaxed);
+        let Some(cell) = self.cells.get(id as usize) else { return (id, id) };
+        let cell = cell.load(Ordering::Relaxed);
         ((cell >> 32) as u32, cell as u32)
     }
 
     #[inline]
     fn set(&self, id: u32, before: u32, after: u32) {
         let cell = u64::from(before) << 32 | u64::from(after);
-        self.0[id as usize].store(cell, Ordering::Relaxed);
+        if let Some(place) = self.cells.get(id as usize) {
+            place.store(cell, Ordering::Relaxed);
+        }
     }
 }

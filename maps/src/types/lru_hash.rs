@@ -81,14 +81,17 @@ impl LruHash {
         if flags > BPF_EXIST {
             return Err(Errno::EINVAL);
         }
-        let new = self.table.take(cpu).ok_or(Errno::ENOMEM)?;
+        let new = self.table.take(cpu)?;
         if let Err(errno) = self.values.ready(new) {
             self.table.give(new);
             return Err(errno);
         }
         self.values.write(new, 0, value);
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let Some(bucket) = self.table.index.lock(&key) else {
+            self.table.give(new);
+            return Err(Errno::EBUSY);
+        };
         let old = bucket.find(&key);
         if let Err(errno) = check_presence(old.is_some(), flags) {
             drop(bucket);
@@ -133,13 +136,7 @@ impl Map for LruHash {
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        loop {
-            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
-            self.values.read(found.id, 0, out);
-            if self.table.index.still(found) {
-                return Ok(());
-            }
-        }
+        self.table.index.read(key, |id| self.values.read(id, 0, out))
     }
 
     fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
