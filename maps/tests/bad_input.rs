@@ -312,7 +312,7 @@ fn a_full_window_is_told_and_leaves_nothing_half_made() {
             }
         };
         if let Some((error, before)) = refused {
-            assert!(maps.len() >= 1, "{what}: one fits: {error}");
+            assert!(!maps.is_empty(), "{what}: one fits: {error}");
             assert_eq!(error.errno(), Errno::ENOMEM, "{what}");
             let sentence = format!(
                 "map `tested` ({}): there is no room for its elements: out of \

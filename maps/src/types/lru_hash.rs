@@ -10,7 +10,7 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::hash::{check_hash_sizes, check_presence, memory_usage, visit};
-use super::{Batches, Refusal, Rules, check_flags, rule};
+use super::{Batches, MapType, Refusal, Rules, check_flags, rule};
 use crate::fields;
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE,
@@ -44,6 +44,11 @@ pub(super) fn check_lru(def: &MapDef) -> Result<(), Refusal> {
     rule(def.flags & BPF_F_NO_PREALLOC == 0, Errno::ENOTSUPP, || {
         "an LRU map has all its elements from the start: BPF_F_NO_PREALLOC does not go with it"
             .to_owned()
+    })?;
+    let percpu = MapType::from_id(def.map_type).is_some_and(MapType::is_percpu);
+    let apart = percpu || def.flags & BPF_F_NO_COMMON_LRU != 0;
+    rule(!apart || def.flags & BPF_F_NUMA_NODE == 0, Errno::EINVAL, || {
+        "BPF_F_NUMA_NODE does not go with values or lists for each CPU".to_owned()
     })?;
     check_hash_sizes(def)
 }

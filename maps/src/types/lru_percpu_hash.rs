@@ -10,9 +10,9 @@ use skep_memory::GuestPtr;
 
 use super::hash::{check_presence, memory_usage, visit};
 use super::lru_hash::{check_lru, sharing};
-use super::{Batches, Holds, Refusal, Rules, rule};
+use super::{Batches, Holds, Refusal, Rules};
 use crate::fields;
-use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
+use crate::flags::BPF_EXIST;
 use crate::index::{Key, LruTable};
 use crate::map::{Cursor, ProgramOp as Op, Source, USER_CPU};
 use crate::percpu::{self, Writes};
@@ -29,9 +29,6 @@ pub(super) static RULES: Rules = Rules {
 };
 
 fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
-    rule(def.flags & BPF_F_NUMA_NODE == 0, Errno::EINVAL, || {
-        "BPF_F_NUMA_NODE does not go with per-CPU values".to_owned()
-    })?;
     check_lru(def)?;
     percpu::check_value_size(def)
 }
