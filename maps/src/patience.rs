@@ -11,7 +11,7 @@
 use crate::sync::{AtomicU32, Ordering, nap};
 
 /// Rounds of giving way before the first nap; one is 64 tries.
-const EAGER: u32 = 64;
+const EAGER: u32 = 8;
 /// Naps, of a millisecond each, before it is over.
 const NAPS: u32 = 1 << 10;
 

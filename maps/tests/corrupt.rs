@@ -274,6 +274,8 @@ fn spoil_maps(def: &MapDef, seed: u64, mut beat: impl FnMut()) {
                 let mut rng = Rng(seeds[0]);
                 while !done.load(Ordering::Relaxed) {
                     spoil(&file, len, &mut rng);
+                    // The others want the processor too.
+                    thread::sleep(Duration::from_micros(20));
                 }
             });
             let other = scope.spawn(|| {
