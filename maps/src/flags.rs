@@ -33,6 +33,8 @@ pub const BPF_F_MMAPABLE: u32 = 1 << 10;
 pub const BPF_F_PRESERVE_ELEMS: u32 = 1 << 11;
 /// Creation: an array that may be an inner map of any size.
 pub const BPF_F_INNER_MAP: u32 = 1 << 12;
+/// Creation: a BPF token is given, which delegates the right to make the map.
+pub const BPF_F_TOKEN_FD: u32 = 1 << 16;
 /// All flags that say who may access a map (kernel `BPF_F_ACCESS_MASK`).
 pub const BPF_F_ACCESS_MASK: u32 =
     BPF_F_RDONLY | BPF_F_RDONLY_PROG | BPF_F_WRONLY | BPF_F_WRONLY_PROG;

@@ -29,6 +29,7 @@ mod locks;
 mod map;
 mod order;
 mod owner;
+mod patience;
 mod percpu;
 pub mod perf;
 mod positions;

@@ -349,7 +349,8 @@ pub struct Core {
     def: MapDef,
     map_type: MapType,
     rules: &'static Rules,
-    id: u32,
+    /// 0 until the map is registered: one that cannot be made takes no id.
+    id: AtomicU32,
     handle: Handle,
     home: Home,
     frozen: AtomicBool,
@@ -376,7 +377,7 @@ impl Core {
             def,
             map_type,
             rules,
-            id: world.next_id(),
+            id: AtomicU32::new(0),
             handle,
             home,
             frozen: AtomicBool::new(false),
@@ -437,7 +438,11 @@ impl Core {
     /// The map's id: unique in its world, from 1.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.id
+        self.id.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_id(&self, id: u32) {
+        self.id.store(id, Ordering::Relaxed);
     }
 
     /// What a `lddw` of this map yields: an address of its own that cannot be

@@ -7,10 +7,12 @@
 //! takes no lock that producers know of.
 //!
 //! Where headers are is the caller's affair, see [`Headers`]. Positions are in host
-//! memory and decide; a header is believed only within them. So the consumer is never
+//! memory and decide; a header is believed only within them, and of a ring in a file, where
+//! positions may be anything, they are believed only within the ring's size. So the consumer is never
 //! beyond a record that is busy, and producers, unlike the kernel's, whose consumer may
 //! write any position, need not look for the oldest busy record.
 
+use crate::patience::Patience;
 use crate::segment::{Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, back_off, fence};
 
@@ -33,6 +35,7 @@ pub(crate) struct Positions {
     cells: Cells64,
     /// The size of the ring less one; a power of two less one.
     mask: u64,
+    patience: Patience,
 }
 
 /// Where each cell is: what producers write, and what the consumer writes, are on cache
@@ -58,7 +61,7 @@ pub(crate) enum Next {
 impl Positions {
     /// The positions of a ring of `size` bytes, a power of two.
     pub(crate) fn new(parts: &mut Parts<'_>, size: u64) -> Self {
-        Self { cells: parts.cells64(CELLS), mask: size - 1 }
+        Self { cells: parts.cells64(CELLS), mask: size - 1, patience: parts.patience() }
     }
 
     /// Reserves a record with `size` bytes of data (kernel `__bpf_ringbuf_reserve`); `None`
@@ -67,8 +70,8 @@ impl Positions {
     #[inline]
     pub(crate) fn reserve(&self, size: u64, prepare: impl FnOnce(u64)) -> Option<u64> {
         let len = span_of(size);
-        let producer = self.lock();
-        let end = producer + len;
+        let producer = self.lock()?;
+        let end = producer.wrapping_add(len);
         let room = self.is_consumed(end);
         if room {
             prepare(producer);
@@ -122,7 +125,8 @@ impl Positions {
         }
         let header = headers.header(consumer).load(Ordering::Acquire);
         // A length that leads beyond the producers is not theirs.
-        if header & BUSY != 0 || span_of(size_of(header)) > producer - consumer {
+        let taken = (producer - consumer).min(self.mask + 1);
+        if header & BUSY != 0 || span_of(size_of(header)) > taken {
             return Next::None;
         }
         Next::Record(consumer, header)
@@ -131,7 +135,8 @@ impl Positions {
     /// Frees the record that [`Positions::next`] gave.
     #[inline]
     pub(crate) fn free(&self, pos: u64, header: u32) {
-        self.cells[CONSUMER].store(pos + span_of(size_of(header)), Ordering::Release);
+        let next = pos.wrapping_add(span_of(size_of(header)));
+        self.cells[CONSUMER].store(next, Ordering::Release);
     }
 
     /// Where the consumer is.
@@ -145,7 +150,7 @@ impl Positions {
     }
 
     #[inline]
-    fn lock(&self) -> u64 {
+    fn lock(&self) -> Option<u64> {
         let cell = &self.cells[PRODUCER];
         let mut tries = 0;
         loop {
@@ -154,8 +159,11 @@ impl Positions {
                 let locked = producer | LOCKED;
                 let order = (Ordering::Acquire, Ordering::Relaxed);
                 if cell.compare_exchange_weak(producer, locked, order.0, order.1).is_ok() {
-                    return producer;
+                    return Some(producer);
                 }
+            }
+            if !self.patience.lasts(tries) {
+                return None;
             }
             tries = back_off(tries);
         }
@@ -165,12 +173,12 @@ impl Positions {
     #[inline]
     fn is_consumed(&self, end: u64) -> bool {
         let seen: &AtomicU64 = &self.cells[SEEN];
-        if end - seen.load(Ordering::Relaxed) <= self.mask {
+        if end.wrapping_sub(seen.load(Ordering::Relaxed)) <= self.mask {
             return true;
         }
         let consumer = self.cells[CONSUMER].load(Ordering::Acquire);
         seen.store(consumer, Ordering::Relaxed);
-        end - consumer <= self.mask
+        end.wrapping_sub(consumer) <= self.mask
     }
 }
 

@@ -10,6 +10,7 @@ use skep_memory::{Cells, HostSegment};
 
 use crate::Errno;
 use crate::home::Home;
+use crate::patience::Patience;
 
 /// Cells of 32 bits.
 pub(crate) type Cells32 = Cells<AtomicU32>;
@@ -25,6 +26,8 @@ pub(crate) struct Parts<'s> {
     segment: &'s HostSegment,
     /// Whether parts are only measured; their cells are then none.
     measures: bool,
+    /// Whether other processes may have the segment too.
+    is_shared: bool,
     end: u64,
 }
 
@@ -39,6 +42,11 @@ impl Parts<'_> {
     pub(crate) fn cells64(&mut self, count: u64) -> Cells64 {
         let (at, count) = self.part(count, 8);
         self.segment.cells64(at, count)
+    }
+
+    /// How long those who use the segment wait for each other.
+    pub(crate) fn patience(&self) -> Patience {
+        if self.is_shared { Patience::limited() } else { Patience::endless() }
     }
 
     fn part(&mut self, count: u64, size: u64) -> (usize, usize) {
@@ -65,8 +73,9 @@ pub(crate) fn build<T>(
 ) -> Result<T, Errno> {
     let what = format!("the index of map `{name}`");
     let none = HostSegment::anonymous(0, &what).map_err(|_| Errno::ENOMEM)?;
-    let mut measuring = Parts { segment: &none, measures: true, end: 0 };
+    let mut measuring = Parts { segment: &none, measures: true, is_shared: false, end: 0 };
     drop(make(&mut measuring));
     let segment = home.segment(measuring.end, &what)?;
-    Ok(make(&mut Parts { segment: &segment, measures: false, end: 0 }))
+    let is_shared = home.is_shared();
+    Ok(make(&mut Parts { segment: &segment, measures: false, is_shared, end: 0 }))
 }

@@ -1,9 +1,18 @@
 //! Maps in files, which several processes map, each at an address of its own.
 //!
 //! The file begins with a header that says what the map is made from; then come the map's
-//! host segment and its guest memory, in which everything is addressed by offsets. The
-//! processes trust each other: one that writes nonsense into the file, or dies while it
-//! holds a lock, spoils the map for all, though not their memory.
+//! host segment and its guest memory, in which everything is addressed by offsets.
+//!
+//! The processes trust each other with the map and with nothing else. One that writes
+//! nonsense into the file spoils the map for all: entries are lost, or stand where nobody
+//! put them. But nobody reads or writes memory that is not the map's, and no walk is without
+//! end. A lock whose holder died is never free again: whoever wants it waits a second the
+//! first time, then less and less, and gets `EBUSY`, or `ENOMEM` for an element that an LRU
+//! map does not find; a lookup finds nothing, and a ring has no room or no records.
+//!
+//! One thing nobody can be kept from by that: whoever can shorten the file takes the memory
+//! away, and the next access ends the process. A file that can be sealed (`memfd_create` with
+//! `MFD_ALLOW_SEALING`) is sealed against it.
 //!
 //! Only data is shared: what a process may do with the map, whether it is frozen, and the
 //! descriptors that wake a ring buffer's consumer are each process's own.
@@ -24,8 +33,9 @@ const NUMBERS: usize = 8;
 /// The most bytes of a name.
 const NAME: usize = 128;
 
-/// Makes a map in an empty file, which grows as far as the map needs it. Other processes
-/// may [attach](attach()) to it from then on.
+/// Makes a map in an empty file, which grows as far as the map needs it; where it can be
+/// sealed, it is sealed against being shortened. Other processes may [attach](attach()) to it
+/// from then on.
 ///
 /// # Errors
 ///
@@ -39,6 +49,8 @@ pub fn create_shared(
     let io = |source: std::io::Error| CreateError::NoMap { problem: source.to_string() };
     let own = file.try_clone().map_err(io)?;
     let map = create_in(world, def, Home::shared(own, HEADER as u64, true))?;
+    // Most files cannot be sealed.
+    let _sealed = rustix::fs::fcntl_add_seals(file, rustix::fs::SealFlags::SHRINK);
     let header = encode(def, world.cpus());
     file.write_all_at(&header[MAGIC.len()..], MAGIC.len() as u64).map_err(io)?;
     file.write_all_at(&MAGIC, 0).map_err(io)?;

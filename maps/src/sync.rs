@@ -38,6 +38,12 @@ pub(crate) fn give_way() {
     std::thread::yield_now();
 }
 
+/// Sleeps for a millisecond, in a loop that has waited long already.
+#[cold]
+pub(crate) fn nap() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
+}
+
 /// A number that no other thread of this process has at the same time: the smallest one
 /// that was free when the thread first asked.
 #[inline]

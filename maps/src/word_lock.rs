@@ -1,5 +1,6 @@
 //! A spin lock over one word, which may stand in shared memory.
 
+use crate::patience::Patience;
 use crate::sync::{AtomicU32, Ordering, pause};
 
 /// Takes the lock in `word`; `false` when `give_up`, asked from time to time, said so.
@@ -30,12 +31,16 @@ pub(crate) fn unlock(word: &AtomicU32) {
 pub(crate) struct WordGuard<'a>(&'a AtomicU32);
 
 impl<'a> WordGuard<'a> {
-    /// Takes the lock in `word`, waiting for the holder, who never waits for the caller.
+    /// Takes the lock in `word`, waiting for the holder, who never waits for the caller;
+    /// `None` when patience is at its end.
     #[inline]
-    pub(crate) fn take(word: &'a AtomicU32) -> Self {
-        let taken = lock(word, || false);
-        debug_assert!(taken, "nobody gives up");
-        Self(word)
+    pub(crate) fn take(word: &'a AtomicU32, patience: &Patience) -> Option<Self> {
+        let mut rounds = 0;
+        let gives_up = || {
+            rounds += 1;
+            !patience.lasts_for(rounds)
+        };
+        lock(word, gives_up).then_some(Self(word))
     }
 }
 

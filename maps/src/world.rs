@@ -167,10 +167,6 @@ impl World {
         upcall.program(id)
     }
 
-    pub(crate) fn next_id(&self) -> u32 {
-        self.ids.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
     pub(crate) fn next_ref_id(&self) -> u64 {
         self.serials.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -200,8 +196,10 @@ impl World {
         Ok(Handle { world: Arc::clone(self), slot })
     }
 
+    /// Gives a map that is made its id, and lets others find it.
     pub(crate) fn register(&self, map: &Arc<dyn Map>) {
         let slot = map.core().handle().offset().wrapping_sub(self.handles.ptr().offset());
+        map.core().set_id(self.ids.fetch_add(1, Ordering::Relaxed) + 1);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.maps[(slot / HANDLE_STRIDE) as usize] = Some(Arc::downgrade(map));
     }

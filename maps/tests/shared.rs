@@ -15,16 +15,20 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::{env, io};
+use std::time::{Duration, Instant};
+use std::{env, io, thread};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use skep_maps::flags::BPF_NOEXIST;
 use skep_maps::{
-    CreateError, Map, MapDef, MapType, RingBuf, Source, World, attach, create, create_shared, sys,
+    CreateError, Errno, Map, MapDef, MapType, RingBuf, Source, World, attach, create,
+    create_shared, flags, sys,
 };
 use skep_memory::Window;
 
 const ROLE: &str = "SKEP_SHARED_MAP";
+/// Before the map's name: the process is to work until it is killed.
+const UNTIL_KILLED: &str = "killed ";
 
 /// A map of a type, and what each process does with it; the creator is number 0.
 struct Shared {
@@ -44,6 +48,9 @@ static MAPS: &[Shared] = &[
 
 fn main() {
     if let Ok(name) = env::var(ROLE) {
+        if name.starts_with(UNTIL_KILLED) {
+            return work_until_killed();
+        }
         let shared = MAPS.iter().find(|shared| shared.name == name).unwrap();
         return other_process(shared);
     }
@@ -54,6 +61,11 @@ fn main() {
             Trial::test(name, || two_processes(shared))
         })
         .collect();
+    trials.extend(DOOMED.iter().map(|(name, def)| {
+        let name = format!("a_process_may_be_killed_at_any_moment::{name}");
+        Trial::test(name, || kill_others(def))
+    }));
+    trials.push(Trial::test("a_consumer_that_is_killed_does_not_keep_its_turn", kill_a_consumer));
     trials.push(Trial::test("a_file_that_holds_no_map_is_refused", no_map));
     trials.push(Trial::test("maps_of_handles_are_refused_a_file", handles));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -344,4 +356,113 @@ fn handles() -> Result<(), Failed> {
         Err(CreateError::Unsupported { .. }) => Ok(()),
         other => Err(format!("{other:?}").into()),
     }
+}
+
+type Def = fn() -> MapDef;
+
+/// Maps that a process uses until it is killed.
+static DOOMED: &[(&str, Def)] =
+    &[("hash", hash_def), ("lru", lru_def), ("lpm_trie", trie_def), ("queue", queue_def)];
+
+fn trie_def() -> MapDef {
+    let (map_type, flags) = (MapType::LpmTrie.id(), flags::BPF_F_NO_PREALLOC);
+    MapDef { map_type, flags, ..hash_def() }
+}
+
+fn queue_def() -> MapDef {
+    MapDef { map_type: MapType::Queue.id(), key_size: 0, ..hash_def() }
+}
+
+/// Starts a process that works with the map in a file until it is killed, and waits until
+/// it does.
+fn start_doomed(file: &File) -> Result<Child, Failed> {
+    let mut child = Command::new(env::current_exe()?)
+        .env(ROLE, UNTIL_KILLED)
+        .stdin(Stdio::from(file.as_fd().try_clone_to_owned()?))
+        .stdout(Stdio::piped())
+        .spawn()?;
+    ready(&mut child)?;
+    Ok(child)
+}
+
+fn work_until_killed() {
+    let world = world(2);
+    let map =
+        attach(&world, &File::from(io::stdin().as_fd().try_clone_to_owned().unwrap())).unwrap();
+    println!("ready");
+    if let Some(ring) = map.downcast::<RingBuf>() {
+        loop {
+            ring.consume(|_| {
+                loop {
+                    thread::sleep(Duration::from_secs(1));
+                }
+            });
+        }
+    }
+    for number in 0.. {
+        let _whatever = change(&*map, number);
+    }
+}
+
+/// One change of a map, whatever comes of it; says how it went.
+fn change(map: &dyn Map, number: u64) -> Result<(), Errno> {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let key = if map.core().map_type() == MapType::LpmTrie {
+        (spread % 32) | spread << 32
+    } else {
+        spread % 300
+    };
+    let key = key.to_le_bytes();
+    let key = (map.core().def().key_size > 0).then_some(&key[..]);
+    if number.is_multiple_of(3) {
+        return sys::lookup_and_delete(map, key, 0, &mut [0; 16])
+            .or_else(|_| sys::delete(map, key));
+    }
+    sys::update(map, key, &value(spread, number), 0)
+}
+
+/// Whoever is left works on, even if the other one held a lock.
+fn kill_others(def: &Def) -> Result<(), Failed> {
+    let (world, file) = (world(2), file());
+    let map = create_shared(&world, &def(), &file)?;
+    let start = Instant::now();
+    let mut done = 0;
+    for round in 0..20_u64 {
+        let mut child = start_doomed(&file)?;
+        for number in 0..2_000 + 100 * round {
+            match change(&*map, number) {
+                Ok(()) => done += 1,
+                Err(Errno::ENOENT | Errno::E2BIG | Errno::ENOSPC | Errno::EINVAL) => {}
+                // A lock that nobody will ever let go.
+                Err(Errno::EBUSY | Errno::ENOMEM) => {}
+                Err(errno) => return Err(format!("a change fails with {errno}").into()),
+            }
+        }
+        child.kill()?;
+        child.wait()?;
+    }
+    assert!(done > 0, "something could be changed");
+    assert!(start.elapsed() < Duration::from_secs(100), "it took {:?}", start.elapsed());
+    Ok(())
+}
+
+fn kill_a_consumer() -> Result<(), Failed> {
+    let (world, file) = (world(2), file());
+    let map = create_shared(&world, &ring_def(), &file)?;
+    let ring = map.downcast::<RingBuf>().unwrap();
+    let put = || ring.commit(ring.reserve(8).unwrap(), false, 0);
+    put();
+    let mut child = start_doomed(&file)?;
+    // It takes its turn some time after it said that it is ready.
+    thread::sleep(Duration::from_millis(200));
+    child.kill()?;
+    child.wait()?;
+    put();
+    let start = Instant::now();
+    let walk = ring.consume(|_| ControlFlow::Continue(()));
+    assert_eq!(walk.records, 0, "the one who was killed has the turn still");
+    assert!(start.elapsed() < Duration::from_secs(60), "it took {:?}", start.elapsed());
+    put();
+    assert_eq!(ring.query(0), 3 * 16, "producers need no turn");
+    Ok(())
 }

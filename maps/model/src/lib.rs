@@ -17,6 +17,9 @@ mod hash;
 mod list;
 #[path = "../../src/index/lru.rs"]
 mod lru;
+#[path = "../../src/patience.rs"]
+#[allow(dead_code, reason = "the checks do not need all of it")]
+mod patience;
 #[path = "../../src/index/pool.rs"]
 mod pool;
 #[path = "../../src/positions.rs"]

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use crate::patience::Patience;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// Cells of 32 bits.
@@ -16,6 +17,10 @@ pub(crate) struct Parts<'s>(PhantomData<&'s ()>);
 impl Parts<'_> {
     pub(crate) fn cells32(&mut self, count: u64) -> Cells32 {
         (0..count).map(|_| AtomicU32::new(0)).collect()
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::endless()
     }
 
     pub(crate) fn cells64(&mut self, count: u64) -> Cells64 {

@@ -69,6 +69,11 @@ pub(crate) fn back_off(tries: u32) -> u32 {
     tries
 }
 
+/// Nobody waits for so long.
+pub(crate) fn nap() {
+    loom::thread::yield_now();
+}
+
 /// All threads are in each other's way.
 pub(crate) fn thread_number() -> usize {
     0

@@ -32,8 +32,8 @@ impl Trie {
         self.0.elements()
     }
 
-    pub(crate) fn edit(&self) -> Edit<'_> {
-        Edit(self.0.lock())
+    pub(crate) fn edit(&self) -> Option<Edit<'_>> {
+        self.0.lock().map(Edit)
     }
 
     /// As the trie of `skep-maps`.

@@ -22,15 +22,16 @@ pub(crate) struct Bucket<'c> {
 }
 
 impl Index {
-    /// Locks the chain of a key for a change. The caller holds no other one.
+    /// Locks the chain of a key for a change; `None` when whoever has it locked does not let
+    /// it go. The caller holds no other one.
     #[inline(always)]
-    pub(crate) fn lock(&self, key: &Key<'_>) -> Bucket<'_> {
+    pub(crate) fn lock(&self, key: &Key<'_>) -> Option<Bucket<'_>> {
         self.lock_hash(key.hash())
     }
 
-    /// Locks the chain of keys with a hash for a change. The caller holds no other one.
+    /// The same for the chain of keys with a hash.
     #[inline(always)]
-    pub(crate) fn lock_hash(&self, hash: u32) -> Bucket<'_> {
+    pub(crate) fn lock_hash(&self, hash: u32) -> Option<Bucket<'_>> {
         let (group, chain) = self.chain(hash);
         let (count, head) = (&group[0], &group[chain]);
         let mut tries = 0u32;
@@ -41,8 +42,11 @@ impl Index {
                 if count.compare_exchange_weak(before, locked, taken, failed).is_ok() {
                     // Readers must see the lock before anything that is done under it.
                     fence(Ordering::Release);
-                    return Bucket { index: self, head, count, before, unlocked: false };
+                    return Some(Bucket { index: self, head, count, before, unlocked: false });
                 }
+            }
+            if !self.patience.lasts(tries) {
+                return None;
             }
             pause(tries);
             tries = tries.wrapping_add(1);
@@ -69,13 +73,13 @@ impl Bucket<'_> {
         match index.key_words {
             1 => self.position(|id| index.short_record(id), found),
             2 => self.position(|id| index.medium_record(id), found),
-            _ => self.position(|id| index.record(id), found),
+            _ => self.position(|id| index.linked(id), found),
         }
     }
 
     /// Finds an element by its id.
     pub(crate) fn find_id(&self, id: u32) -> Option<Place> {
-        self.position(|id| self.index.record(id), |own, _| own == id)
+        self.position(|id| self.index.linked(id), |own, _| own == id)
     }
 
     /// Puts an element that was free, and whose value is written, at the head of the
@@ -108,17 +112,21 @@ impl Bucket<'_> {
     #[inline(always)]
     fn position<'r>(
         &self,
-        record: impl Fn(u32) -> &'r [AtomicU64],
+        record: impl Fn(u32) -> Option<&'r [AtomicU64]>,
         is_it: impl Fn(u32, &[AtomicU64]) -> bool,
     ) -> Option<Place> {
         let (mut before, mut link) = (0, self.head.load(Ordering::Relaxed));
-        while let Some(id) = link.checked_sub(1) {
-            let record = record(id);
+        let mut left = self.index.elements();
+        while let Some(id) = link.checked_sub(1)
+            && let Some(record) = record(id)
+        {
             let next = low(record[0].load(Ordering::Relaxed));
             if is_it(id, record) {
                 return Some(Place { id, before, link: next });
             }
             (before, link) = (link, next);
+            // There are no more in a chain, unless it was made a ring.
+            left = left.checked_sub(1)?;
         }
         None
     }

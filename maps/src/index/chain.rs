@@ -19,9 +19,12 @@
 //! still is the one that was found, and even (a sequence lock).
 //!
 //! Everything is addressed by ids and offsets in one host segment, so that it may lie in
-//! a file shared by several processes.
+//! a file shared by several processes. What they write there is not trusted: a link that
+//! leads nowhere ends a chain, and one that leads back ends it when there were more
+//! elements than there are.
 
 use super::hash::{Key, hash_of_words};
+use crate::patience::Patience;
 use crate::segment::{Cells32, Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause};
 
@@ -40,6 +43,7 @@ pub(crate) struct Index {
     pub(super) key_words: usize,
     /// Cells from one record to the next.
     stride: usize,
+    pub(super) patience: Patience,
 }
 
 /// An element that a reader found.
@@ -85,6 +89,7 @@ impl Index {
             key_size,
             key_words,
             stride: key_words + 1,
+            patience: parts.patience(),
         }
     }
 
@@ -122,7 +127,7 @@ impl Index {
         match self.key_words {
             1 => self.search(&key, |id| self.short_record(id)),
             2 => self.search(&key, |id| self.medium_record(id)),
-            _ => self.search(&key, |id| self.record(id)),
+            _ => self.search(&key, |id| self.linked(id)),
         }
     }
 
@@ -130,7 +135,7 @@ impl Index {
     fn search<'s>(
         &'s self,
         key: &Key<'_>,
-        record: impl Fn(u32) -> &'s [AtomicU64],
+        record: impl Fn(u32) -> Option<&'s [AtomicU64]>,
     ) -> Option<Found> {
         let (group, chain) = self.chain(key.hash());
         let (count, head) = (&group[0], &group[chain]);
@@ -139,13 +144,17 @@ impl Index {
             let start = count.load(Ordering::Acquire);
             let mut link = head.load(Ordering::Acquire);
             let mut steps = 0u32;
-            while let Some(id) = link.checked_sub(1) {
-                let record = record(id);
+            while let Some(id) = link.checked_sub(1)
+                && let Some(record) = record(id)
+            {
                 let first = record[0].load(Ordering::Acquire);
                 if key.stands_in(record) {
                     fence(Ordering::Acquire);
                     if count.load(Ordering::Relaxed) == start {
                         return Some(Found { id, generation: high(first) });
+                    }
+                    if !self.patience.lasts(tries) {
+                        return None;
                     }
                     pause(tries);
                     tries = tries.wrapping_add(1);
@@ -153,14 +162,17 @@ impl Index {
                 }
                 link = low(first);
                 steps += 1;
-                if steps.is_multiple_of(LOOK_UP) && count.load(Ordering::Relaxed) != start {
-                    continue 'again;
+                if steps.is_multiple_of(LOOK_UP)
+                    && (count.load(Ordering::Relaxed) != start || steps > self.elements)
+                {
+                    break;
                 }
             }
             fence(Ordering::Acquire);
-            if count.load(Ordering::Relaxed) == start {
+            if count.load(Ordering::Relaxed) == start || !self.patience.lasts(tries) {
                 return None;
             }
+            tries = tries.wrapping_add(1);
         }
     }
 
@@ -194,8 +206,10 @@ impl Index {
             let start = count.load(Ordering::Acquire);
             for head in heads {
                 let mut link = head.load(Ordering::Acquire);
-                while let Some(id) = link.checked_sub(1) {
-                    let first = self.record(id)[0].load(Ordering::Acquire);
+                while let Some(id) = link.checked_sub(1)
+                    && let Some(record) = self.linked(id)
+                {
+                    let first = record[0].load(Ordering::Acquire);
                     elements.push(Found { id, generation: high(first) });
                     link = low(first);
                     if elements.len() > self.elements as usize {
@@ -210,6 +224,9 @@ impl Index {
                 break;
             }
             elements.clear();
+            if !self.patience.lasts(tries) {
+                break;
+            }
             pause(tries);
         }
         elements
@@ -255,17 +272,31 @@ impl Index {
         (0..self.groups()).map(|number| self.group_elements(number).len() as u64).sum()
     }
 
-    /// The record of an element whose key is one word: lengths that are known at compile time
-    /// make the usual keys cheap.
+    /// As [`Index::linked`], for keys of one word: lengths that are known at compile time make
+    /// the usual keys cheap.
     #[inline(always)]
-    pub(super) fn short_record(&self, id: u32) -> &[AtomicU64] {
-        &self.records[id as usize * 2..][..2]
+    pub(super) fn short_record(&self, id: u32) -> Option<&[AtomicU64]> {
+        let start = id as usize * 2;
+        self.records.get(start..start + 2)
     }
 
-    /// The record of an element whose key is two words.
+    /// The same for keys of two words.
     #[inline(always)]
-    pub(super) fn medium_record(&self, id: u32) -> &[AtomicU64] {
-        &self.records[id as usize * 3..][..3]
+    pub(super) fn medium_record(&self, id: u32) -> Option<&[AtomicU64]> {
+        let start = id as usize * 3;
+        self.records.get(start..start + 3)
+    }
+
+    /// The record of an element that a link leads to; `None` when it leads nowhere.
+    #[inline(always)]
+    pub(super) fn linked(&self, id: u32) -> Option<&[AtomicU64]> {
+        let start = id as usize * self.stride;
+        self.records.get(start..=start + self.key_words)
+    }
+
+    /// How many elements there can be in a chain.
+    pub(super) fn elements(&self) -> u32 {
+        self.elements
     }
 
     /// An element's record: link and generation, then the words of its key.

@@ -2,7 +2,8 @@
 //!
 //! The lists are rings: each has a head, which is an id beyond the elements'. Whoever
 //! holds the lock of a list changes it; the cells are atomics only because they lie in a
-//! segment that is shared.
+//! segment that is shared. In a file a link may be any number: one that is no element's id
+//! is taken for a head's, and so ends a list.
 
 use crate::segment::{Cells32, Parts};
 use crate::sync::{AtomicU32, Ordering};
@@ -12,6 +13,7 @@ use crate::sync::{AtomicU32, Ordering};
 #[derive(Debug)]
 pub(super) struct Lists {
     cells: Cells32,
+    elements: u32,
 }
 
 /// A node's cells: the id before it, the one after it, its state and its reference bit.
@@ -25,10 +27,10 @@ const REFERENCE: usize = 3;
 pub(super) const LINE: u32 = 4;
 
 impl Lists {
-    /// Nodes for so many ids, which begin at a cache line; the heads among them are to be
-    /// cleared.
-    pub(super) fn new(parts: &mut Parts<'_>, ids: u64) -> Self {
-        Self { cells: parts.cells32(ids * 4) }
+    /// Nodes for `ids` ids, which begin at a cache line: `elements` elements, then heads,
+    /// which are to be cleared, and at last one that is neither.
+    pub(super) fn new(parts: &mut Parts<'_>, elements: u32, ids: u64) -> Self {
+        Self { cells: parts.cells32(ids * 4), elements }
     }
 
     /// What the owner of the lists knows of an element.
@@ -63,13 +65,19 @@ impl Lists {
     /// The first element of a ring.
     #[inline(always)]
     pub(super) fn first(&self, head: u32) -> Option<u32> {
-        Some(self.next(head)).filter(|&id| id != head)
+        Some(self.next(head)).filter(|&id| self.is_element(id))
     }
 
     /// The last element of a ring.
     #[inline(always)]
     pub(super) fn last(&self, head: u32) -> Option<u32> {
-        Some(self.prev(head)).filter(|&id| id != head)
+        Some(self.prev(head)).filter(|&id| self.is_element(id))
+    }
+
+    /// Whether an id is an element's; otherwise it is a head's.
+    #[inline(always)]
+    pub(super) fn is_element(&self, id: u32) -> bool {
+        id < self.elements
     }
 
     /// Puts an element that is in no ring first.
@@ -103,9 +111,10 @@ impl Lists {
         self.node(after)[BEFORE].store(before, Ordering::Relaxed);
     }
 
+    /// The node of an id; for a number that is none, the last one.
     #[inline(always)]
     fn node(&self, id: u32) -> &Node {
         let (nodes, _) = self.cells.as_chunks();
-        &nodes[id as usize]
+        &nodes[(id as usize).min(nodes.len() - 1)]
     }
 }

@@ -16,8 +16,13 @@
 //!
 //! Lock order: a CPU's local lists, then the common lists, then a bucket of the index. An
 //! element's links belong to the lock of the list that it is on, which its state names.
+//!
+//! In a file links, states and locks may be anything. So nothing is believed to be an
+//! element that is none, no walk is longer than there are elements, and whoever does not
+//! get a lock does without: then elements are lost, and at worst there are none to be had.
 
 use super::list::{self, Lists};
+use crate::patience::Patience;
 use crate::segment::{Cells32, Parts};
 use crate::sync::{AtomicU32, Ordering};
 use crate::word_lock::WordGuard;
@@ -50,6 +55,7 @@ pub(crate) struct Lru {
     heads: u32,
     cpus: u32,
     sharing: Sharing,
+    patience: Patience,
 }
 
 /// Who shares the lists.
@@ -80,13 +86,14 @@ impl Lru {
         let heads = elements.next_multiple_of(list::LINE);
         let ids = u64::from(heads) + u64::from(cpus + sets) * u64::from(list::LINE);
         Self {
-            lists: Lists::new(parts, ids),
+            lists: Lists::new(parts, elements, ids),
             sets: parts.cells32(u64::from(sets * LINE)),
             locals: parts.cells32(u64::from(cpus * LINE)),
             elements,
             heads,
             cpus,
             sharing,
+            patience: parts.patience(),
         }
     }
 
@@ -118,13 +125,12 @@ impl Lru {
 
     /// Gives an element back that is in no bucket (kernel `bpf_lru_push_free`).
     pub(crate) fn give(&self, id: u32) {
-        let (kind, cpu) = parts(self.state(id).load(Ordering::Relaxed));
+        let (kind, cpu) = self.kind_and_cpu(id);
         if kind == Kind::LocalPending as u32 {
-            let _guard = self.lock_local(cpu);
+            let Some(_guard) = self.lock_local(cpu) else { return };
             let lists = &self.lists;
             // A refill may have moved it to the common lists meanwhile.
-            let now = self.state(id).load(Ordering::Relaxed);
-            if parts(now).0 == Kind::LocalPending as u32 {
+            if self.kind_and_cpu(id).0 == Kind::LocalPending as u32 {
                 self.state(id).store(state(Kind::LocalFree, cpu), Ordering::Relaxed);
                 self.unreference(id);
                 lists.remove(id);
@@ -133,7 +139,9 @@ impl Lru {
             }
         }
         let set = if self.sharing == Sharing::Common { 0 } else { cpu };
-        Set::lock(self, set).move_to(id, Kind::Free);
+        if let Some(mut set) = Set::lock(self, set) {
+            set.move_to(id, Kind::Free);
+        }
     }
 
     /// Notes that a program looked the element up. It writes only when it has to.
@@ -148,7 +156,7 @@ impl Lru {
     #[inline(always)]
     fn take_common(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         {
-            let _guard = self.lock_local(cpu);
+            let _guard = self.lock_local(cpu)?;
             if self.lists.first(self.local_head(cpu, Kind::LocalFree)).is_none() {
                 self.refill(cpu, evict);
             }
@@ -160,7 +168,7 @@ impl Lru {
             }
         }
         let id = self.steal(cpu, evict)?;
-        let _guard = self.lock_local(cpu);
+        let _guard = self.lock_local(cpu)?;
         self.add_pending(cpu, id);
         Some(id)
     }
@@ -170,7 +178,7 @@ impl Lru {
     /// local lock.
     fn refill(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) {
         let target = (self.elements / self.cpus / 2).clamp(1, REFILL);
-        let mut set = Set::lock(self, 0);
+        let Some(mut set) = Set::lock(self, 0) else { return };
         set.adopt(self.local_head(cpu, Kind::LocalPending));
         set.rotate();
         let to = (self.local_head(cpu, Kind::LocalFree), state(Kind::LocalFree, cpu));
@@ -197,7 +205,7 @@ impl Lru {
     /// Takes an element from some CPU's local lists, each in turn.
     fn steal(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         let next = self.local_cell(cpu, STEAL);
-        let first = next.load(Ordering::Relaxed);
+        let first = next.load(Ordering::Relaxed) % self.cpus;
         let mut victim = first;
         loop {
             let stolen = self.steal_from(victim, evict);
@@ -211,12 +219,12 @@ impl Lru {
 
     /// A free element, or the oldest pending one, unreferenced if there is such.
     fn steal_from(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
-        let _guard = self.lock_local(cpu);
+        let _guard = self.lock_local(cpu)?;
         let lists = &self.lists;
         let head = self.local_head(cpu, Kind::LocalPending);
         let oldest_first = || {
-            let prev = move |&id: &u32| Some(lists.prev(id)).filter(|&id| id != head);
-            std::iter::successors(lists.last(head), prev)
+            let prev = move |&id: &u32| Some(lists.prev(id)).filter(|&id| lists.is_element(id));
+            std::iter::successors(lists.last(head), prev).take(self.elements as usize)
         };
         let free = lists.first(self.local_head(cpu, Kind::LocalFree));
         let id = free
@@ -227,7 +235,7 @@ impl Lru {
     }
 
     fn take_percpu(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut set = Set::lock(self, cpu);
+        let mut set = Set::lock(self, cpu)?;
         set.rotate();
         if set.first_free().is_none() {
             set.shrink(PERCPU_REFILL, (set.head(Kind::Free), state(Kind::Free, cpu)), evict);
@@ -268,8 +276,15 @@ impl Lru {
     }
 
     #[inline(always)]
-    fn lock_local(&self, cpu: u32) -> WordGuard<'_> {
-        WordGuard::take(self.local_cell(cpu, LOCK))
+    fn lock_local(&self, cpu: u32) -> Option<WordGuard<'_>> {
+        WordGuard::take(self.local_cell(cpu, LOCK), &self.patience)
+    }
+
+    /// An element's kind of list, as a number, and its CPU, which there is.
+    #[inline(always)]
+    fn kind_and_cpu(&self, id: u32) -> (u32, u32) {
+        let (kind, cpu) = parts(self.state(id).load(Ordering::Relaxed));
+        (kind, cpu.min(self.cpus - 1))
     }
 
     #[inline(always)]
@@ -292,9 +307,9 @@ struct Set<'s> {
 }
 
 impl<'s> Set<'s> {
-    fn lock(lru: &'s Lru, number: u32) -> Self {
-        let guard = WordGuard::take(lru.set_cell(number, LOCK));
-        Self { lru, lists: &lru.lists, number, _guard: guard }
+    fn lock(lru: &'s Lru, number: u32) -> Option<Self> {
+        let guard = WordGuard::take(lru.set_cell(number, LOCK), &lru.patience)?;
+        Some(Self { lru, lists: &lru.lists, number, _guard: guard })
     }
 
     #[inline(always)]
@@ -357,7 +372,7 @@ impl<'s> Set<'s> {
     /// reference (kernel `__bpf_lru_node_move`).
     #[inline(always)]
     fn move_to(&mut self, id: u32, kind: Kind) {
-        let (from, cpu) = parts(self.lru.state(id).load(Ordering::Relaxed));
+        let (from, cpu) = self.lru.kind_and_cpu(id);
         self.add(from, -1);
         self.add(kind as u32, 1);
         self.lru.state(id).store(state(kind, cpu), Ordering::Relaxed);
@@ -370,9 +385,12 @@ impl<'s> Set<'s> {
     /// active, others inactive (kernel `__local_list_flush`).
     fn adopt(&mut self, pending: u32) {
         let (mut at, mut inactive) = (self.lists.prev(pending), 0);
-        while at != pending {
+        for _ in 0..self.lru.elements {
+            if !self.lists.is_element(at) {
+                break;
+            }
             let (id, newer) = (at, self.lists.prev(at));
-            let cpu = parts(self.lru.state(id).load(Ordering::Relaxed)).1;
+            let cpu = self.lru.kind_and_cpu(id).1;
             let kind = if self.lru.is_referenced(id) { Kind::Active } else { Kind::Inactive };
             self.lru.state(id).store(state(kind, cpu), Ordering::Relaxed);
             if kind == Kind::Active {
@@ -394,7 +412,7 @@ impl<'s> Set<'s> {
     /// head and the state that goes with it (kernel `__bpf_lru_node_move_to_free`).
     #[inline(always)]
     fn release(&mut self, id: u32, (head, state): (u32, u32)) {
-        self.add(parts(self.lru.state(id).load(Ordering::Relaxed)).0, -1);
+        self.add(self.lru.kind_and_cpu(id).0, -1);
         self.lru.state(id).store(state, Ordering::Relaxed);
         self.leave(id);
         self.lists.push(head, id);
@@ -439,8 +457,9 @@ impl<'s> Set<'s> {
         }
         let (mut scanned, mut next) = (0, head);
         while scanned < self.scans() {
-            if at == head {
-                at = self.lists.prev(at);
+            if !self.lists.is_element(at) {
+                let Some(id) = self.lists.last(head) else { break };
+                at = id;
                 continue;
             }
             next = self.lists.prev(at);
@@ -462,7 +481,7 @@ impl<'s> Set<'s> {
         let head = self.head(Kind::Inactive);
         let (mut got, mut at) = (0, self.lists.prev(head));
         for _ in 0..self.scans() {
-            if at == head || got == wanted {
+            if !self.lists.is_element(at) || got == wanted {
                 break;
             }
             let (id, before) = (at, self.lists.prev(at));
@@ -480,7 +499,10 @@ impl<'s> Set<'s> {
         let inactive = self.lists.first(head).is_some();
         let head = if inactive { head } else { self.head(Kind::Active) };
         let mut at = self.lists.prev(head);
-        while at != head {
+        for _ in 0..self.lru.elements {
+            if !self.lists.is_element(at) {
+                return;
+            }
             if evict(at) {
                 self.release(at, to);
                 return;

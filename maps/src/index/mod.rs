@@ -7,6 +7,7 @@ mod hash;
 mod list;
 mod lru;
 mod pool;
+mod read;
 mod table;
 mod trie;
 

@@ -1,5 +1,6 @@
 //! Which element ids are free.
 
+use crate::patience::Patience;
 use crate::segment::{Cells32, Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause, thread_number};
 
@@ -27,6 +28,7 @@ pub(crate) struct Pool {
     /// Spares from the first on that belong to the thread with the same number.
     owned: usize,
     capacity: u32,
+    patience: Patience,
 }
 
 /// Cells of a shard.
@@ -62,6 +64,7 @@ impl Pool {
             spare_count,
             owned: if is_shared { 0 } else { spare_count / 2 },
             capacity,
+            patience: parts.patience(),
         }
     }
 
@@ -107,9 +110,10 @@ impl Pool {
         }
     }
 
-    /// Takes a spare; waits while more threads replace than there are spares.
+    /// Takes a spare; waits while more threads replace than there are spares. `None` when
+    /// none of them comes back.
     #[inline(always)]
-    pub(crate) fn take_spare(&self) -> Spare {
+    pub(crate) fn take_spare(&self) -> Option<Spare> {
         let own = thread_number();
         if own < self.owned {
             // Nobody else touches this slot: no atomic exchange is needed.
@@ -117,7 +121,7 @@ impl Pool {
             if let Some(id) = held.load(Ordering::Relaxed).checked_sub(1) {
                 held.store(0, Ordering::Relaxed);
                 fence(Ordering::Release);
-                return Spare { id, slot: own };
+                return Some(Spare { id, slot: own });
             }
         }
         let mut slot = self.owned;
@@ -125,15 +129,18 @@ impl Pool {
             let held = self.spare(slot);
             if held.load(Ordering::Relaxed) != 0 {
                 let id = held.swap(0, Ordering::Acquire);
-                if let Some(id) = id.checked_sub(1) {
+                if let Some(id) = id.checked_sub(1).filter(|&id| self.has(id)) {
                     fence(Ordering::Release);
-                    return Spare { id, slot };
+                    return Some(Spare { id, slot });
                 }
+            }
+            if !self.patience.lasts(tries) {
+                break;
             }
             slot = if slot + 1 < self.spare_count { slot + 1 } else { self.owned };
             pause(tries);
         }
-        unreachable!("a loop without an end")
+        None
     }
 
     /// Puts a spare back, or in its place the id that it replaced.
@@ -148,8 +155,11 @@ impl Pool {
     fn pop(&self, shard: usize) -> Option<u32> {
         let top = self.cell(shard, TOP);
         let mut old = top.load(Ordering::Acquire);
-        while let Some(id) = low(old).checked_sub(1) {
-            let below = self.links[id as usize].load(Ordering::Relaxed);
+        // A top that is no id ends the stack.
+        while let Some(id) = low(old).checked_sub(1)
+            && let Some(link) = self.links.get(id as usize)
+        {
+            let below = link.load(Ordering::Relaxed);
             let new = changed(old) | u64::from(below);
             match top.compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Some(id),
@@ -171,7 +181,7 @@ impl Pool {
         let mut used = cell.load(Ordering::Relaxed);
         loop {
             let (from_start, from_end) = (low(used), low(used >> 32));
-            if from_start + from_end >= end - start {
+            if from_start.saturating_add(from_end) >= end - start {
                 return None;
             }
             let share = end - start;
@@ -186,6 +196,11 @@ impl Pool {
                 Err(now) => used = now,
             }
         }
+    }
+
+    /// Whether there is such an id.
+    fn has(&self, id: u32) -> bool {
+        (id as usize) < self.links.len()
     }
 
     /// A cell of a shard. The top is an id + 1, 0 when the stack is empty; above it stands a

@@ -78,9 +78,13 @@ impl Table {
     }
 
     /// Takes a free element that will replace another one.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` when other processes have all of them and give none back.
     #[inline(always)]
-    pub(crate) fn take_spare(&self) -> Spare {
-        self.pool.take_spare()
+    pub(crate) fn take_spare(&self) -> Result<Spare, Errno> {
+        self.pool.take_spare().ok_or(Errno::EBUSY)
     }
 
     /// Gives back a spare, or the element that it replaced.
@@ -93,11 +97,11 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// `ENOENT` when it is not there.
+    /// `ENOENT` when it is not there, `EBUSY` when its bucket cannot be had.
     #[inline(always)]
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
-        let bucket = self.index.lock(&key);
+        let bucket = self.index.lock(&key).ok_or(Errno::EBUSY)?;
         let place = bucket.find(&key).ok_or(Errno::ENOENT)?;
         last(place.id);
         bucket.remove(place);
@@ -143,18 +147,31 @@ impl LruTable {
         self.elements
     }
 
-    /// Takes a free element for CPU `cpu`, evicting others when there is none. `None` when
-    /// even that gives none. The caller holds no bucket.
-    pub(crate) fn take(&self, cpu: u32) -> Option<u32> {
-        self.lru.take(cpu, &mut |id| {
+    /// Takes a free element for CPU `cpu`, evicting others when there is none. The caller
+    /// holds no bucket.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` when even that gives none.
+    pub(crate) fn take(&self, cpu: u32) -> Result<u32, Errno> {
+        let mut locked_out = false;
+        let taken = self.lru.take(cpu, &mut |id| {
+            // Whoever waited in vain once does not wait for each element again.
+            if locked_out {
+                return false;
+            }
+            let Some(bucket) = self.index.lock_hash(self.index.hash_of(id)) else {
+                locked_out = true;
+                return false;
+            };
             // An element that another thread has just taken may be in no bucket yet.
-            let bucket = self.index.lock_hash(self.index.hash_of(id));
             let place = bucket.find_id(id);
             if let Some(place) = place {
                 bucket.remove(place);
             }
             place.is_some()
-        })
+        });
+        taken.ok_or(Errno::ENOMEM)
     }
 
     /// Gives an element back that is in no bucket. The caller holds no bucket.
@@ -172,10 +189,10 @@ impl LruTable {
     ///
     /// # Errors
     ///
-    /// `ENOENT` when it is not there.
+    /// `ENOENT` when it is not there, `EBUSY` when its bucket cannot be had.
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
-        let bucket = self.index.lock(&key);
+        let bucket = self.index.lock(&key).ok_or(Errno::EBUSY)?;
         let place = bucket.find(&key).ok_or(Errno::ENOENT)?;
         last(place.id);
         bucket.remove(place);

@@ -186,7 +186,7 @@ impl Devices {
     /// `E2BIG` when all elements are taken, `ENOMEM` when the window is full.
     pub(super) fn put(&self, key: &[u8], device: Device) -> Result<Option<Gone>, Errno> {
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let bucket = self.table.index.lock(&key).ok_or(Errno::EBUSY)?;
         let Some(old) = bucket.find(&key) else {
             let id = self.table.take()?;
             if let Err(errno) = self.values.ready(id) {
@@ -197,7 +197,7 @@ impl Devices {
             bucket.insert(id, &key);
             return Ok(None);
         };
-        let spare = self.table.take_spare();
+        let spare = self.table.take_spare()?;
         if let Err(errno) = self.values.ready(spare.id) {
             let id = spare.id;
             self.table.put_spare(spare, id);

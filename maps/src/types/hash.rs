@@ -104,7 +104,7 @@ impl Hash {
             return Err(Errno::EINVAL);
         }
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let bucket = self.table.index.lock(&key).ok_or(Errno::EBUSY)?;
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         match old {
@@ -112,7 +112,7 @@ impl Hash {
                 self.values.write_locked(self.core.world(), old.id, value);
             }
             Some(old) => {
-                let spare = self.table.take_spare();
+                let spare = self.table.take_spare()?;
                 if let Err(errno) = self.values.ready(spare.id) {
                     let id = spare.id;
                     self.table.put_spare(spare, id);
@@ -135,15 +135,12 @@ impl Hash {
         Ok(())
     }
 
-    /// Reads a value of an element that another thread may recycle meanwhile; `false`
-    /// when that happened.
-    fn read(&self, found: Found, flags: u64, out: &mut [u8]) -> bool {
+    fn read(&self, id: u32, flags: u64, out: &mut [u8]) {
         if flags & BPF_F_LOCK == 0 {
-            self.values.read(found.id, 0, out);
+            self.values.read(id, 0, out);
         } else {
-            self.values.read_locked(self.core.world(), found.id, out);
+            self.values.read_locked(self.core.world(), id, out);
         }
-        self.table.index.still(found)
     }
 }
 
@@ -230,12 +227,7 @@ impl Map for Hash {
     }
 
     fn user_lookup(&self, key: &[u8], flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        loop {
-            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
-            if self.read(found, flags, out) {
-                return Ok(());
-            }
-        }
+        self.table.index.read(key, |id| self.read(id, flags, out))
     }
 
     fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -243,13 +235,7 @@ impl Map for Hash {
     }
 
     fn user_lookup_and_delete(&self, key: &[u8], flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.table.remove(key, |id| {
-            if flags & BPF_F_LOCK == 0 {
-                self.values.read(id, 0, out);
-            } else {
-                self.values.read_locked(self.core.world(), id, out);
-            }
-        })
+        self.table.remove(key, |id| self.read(id, flags, out))
     }
 
     fn user_next_key(&self, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {

@@ -104,7 +104,7 @@ impl Map for HashOfMaps {
             return Err(Errno::EINVAL);
         }
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let bucket = self.table.index.lock(&key).ok_or(Errno::EBUSY)?;
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         let Some(old) = old else {
@@ -113,7 +113,7 @@ impl Map for HashOfMaps {
             bucket.insert(id, &key);
             return Ok(());
         };
-        let spare = self.table.take_spare();
+        let spare = self.table.take_spare()?;
         self.keep(spare.id, map);
         bucket.replace(old, spare.id, &key);
         let gone = lock(&self.kept).remove(&old.id);

@@ -86,8 +86,8 @@ impl LpmTrie {
             return Err(Errno::EINVAL);
         }
         let prefix = AnyPrefix::new(key).ok_or(Errno::EINVAL)?;
-        let trie = self.trie.edit();
-        let place = trie.place(&prefix);
+        let trie = self.trie.edit().ok_or(Errno::EBUSY)?;
+        let place = trie.place(&prefix).ok_or(Errno::EBUSY)?;
         match (place.is_element(), flags) {
             (true, BPF_NOEXIST) => return Err(Errno::EEXIST),
             (false, BPF_EXIST) => return Err(Errno::ENOENT),
@@ -103,8 +103,7 @@ impl LpmTrie {
             return Err(errno);
         }
         self.values.write(id, 0, value);
-        trie.put(&place, id, &prefix);
-        Ok(())
+        if trie.put(&place, id, &prefix) { Ok(()) } else { Err(Errno::EBUSY) }
     }
 }
 
@@ -124,9 +123,8 @@ impl Map for LpmTrie {
 
     fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         let prefix = AnyPrefix::new(key).ok_or(Errno::EINVAL)?;
-        if !self.trie.edit().remove(&prefix) {
-            return Err(Errno::ENOENT);
-        }
+        let trie = self.trie.edit().ok_or(Errno::EBUSY)?;
+        trie.remove(&prefix).ok_or(Errno::ENOENT)?;
         self.meter.remove();
         Ok(())
     }

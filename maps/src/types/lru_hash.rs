@@ -10,7 +10,7 @@ use std::sync::Arc;
 use skep_memory::GuestPtr;
 
 use super::hash::{check_hash_sizes, check_presence, memory_usage, visit};
-use super::{Batches, Refusal, Rules, check_flags, rule};
+use super::{Batches, MapType, Refusal, Rules, check_flags, rule};
 use crate::fields;
 use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE,
@@ -44,6 +44,11 @@ pub(super) fn check_lru(def: &MapDef) -> Result<(), Refusal> {
     rule(def.flags & BPF_F_NO_PREALLOC == 0, Errno::ENOTSUPP, || {
         "an LRU map has all its elements from the start: BPF_F_NO_PREALLOC does not go with it"
             .to_owned()
+    })?;
+    let percpu = MapType::from_id(def.map_type).is_some_and(MapType::is_percpu);
+    let apart = percpu || def.flags & BPF_F_NO_COMMON_LRU != 0;
+    rule(!apart || def.flags & BPF_F_NUMA_NODE == 0, Errno::EINVAL, || {
+        "BPF_F_NUMA_NODE does not go with values or lists for each CPU".to_owned()
     })?;
     check_hash_sizes(def)
 }
@@ -82,14 +87,17 @@ impl LruHash {
         if flags > BPF_EXIST {
             return Err(Errno::EINVAL);
         }
-        let new = self.table.take(cpu).ok_or(Errno::ENOMEM)?;
+        let new = self.table.take(cpu)?;
         if let Err(errno) = self.values.ready(new) {
             self.table.give(new);
             return Err(errno);
         }
         self.values.write(new, 0, value);
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let Some(bucket) = self.table.index.lock(&key) else {
+            self.table.give(new);
+            return Err(Errno::EBUSY);
+        };
         let old = bucket.find(&key);
         if let Err(errno) = check_presence(old.is_some(), flags) {
             drop(bucket);
@@ -134,13 +142,7 @@ impl Map for LruHash {
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        loop {
-            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
-            self.values.read(found.id, 0, out);
-            if self.table.index.still(found) {
-                return Ok(());
-            }
-        }
+        self.table.index.read(key, |id| self.values.read(id, 0, out))
     }
 
     fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {

@@ -10,9 +10,9 @@ use skep_memory::GuestPtr;
 
 use super::hash::{check_presence, memory_usage, visit};
 use super::lru_hash::{check_lru, sharing};
-use super::{Batches, Holds, Refusal, Rules, rule};
+use super::{Batches, Holds, Refusal, Rules};
 use crate::fields;
-use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE};
+use crate::flags::BPF_EXIST;
 use crate::index::{Key, LruTable};
 use crate::map::{Cursor, ProgramOp as Op, Source, USER_CPU};
 use crate::percpu::{self, Writes};
@@ -29,9 +29,6 @@ pub(super) static RULES: Rules = Rules {
 };
 
 fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
-    rule(def.flags & BPF_F_NUMA_NODE == 0, Errno::EINVAL, || {
-        "BPF_F_NUMA_NODE does not go with per-CPU values".to_owned()
-    })?;
     check_lru(def)?;
     percpu::check_value_size(def)
 }
@@ -60,7 +57,7 @@ impl LruPercpuHash {
         }
         let new = match flags {
             BPF_EXIST => None,
-            _ => Some(self.table.take(cpu).ok_or(Errno::ENOMEM)?),
+            _ => Some(self.table.take(cpu)?),
         };
         let result = self.put(key, writes, flags, new);
         if let (Some(new), Err(_) | Ok(Used::Old)) = (new, &result) {
@@ -77,7 +74,7 @@ impl LruPercpuHash {
         new: Option<u32>,
     ) -> Result<Used, Errno> {
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let bucket = self.table.index.lock(&key).ok_or(Errno::EBUSY)?;
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         if let Some(old) = old {
@@ -126,13 +123,7 @@ impl Map for LruPercpuHash {
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        loop {
-            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
-            percpu::read_all(&self.values, found.id, out);
-            if self.table.index.still(found) {
-                return Ok(());
-            }
-        }
+        self.table.index.read(key, |id| percpu::read_all(&self.values, id, out))
     }
 
     fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {

@@ -33,7 +33,8 @@ use std::sync::Arc;
 use crate::budget::{Charge, MapMemory};
 use crate::fields;
 use crate::flags::{
-    BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG,
+    BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_TOKEN_FD, BPF_F_WRONLY,
+    BPF_F_WRONLY_PROG,
 };
 use crate::home::Home;
 use crate::map::ProgramOp;
@@ -321,7 +322,7 @@ pub(crate) fn create_in(
         return Err(CreateError::Unsupported { map: def.name.clone(), what });
     };
     check_common(def, rules).map_err(refused)?;
-    (rules.check)(world, def).map_err(refused)?;
+    check_own(world, def, rules).map_err(refused)?;
     if home.is_shared() && !(rules.shareable && def.special.is_empty()) {
         let what = "a file for maps whose contents mean something in one process only".to_owned();
         return Err(CreateError::Unsupported { map: def.name.clone(), what });
@@ -346,6 +347,17 @@ pub(crate) fn create_in(
     Ok(map)
 }
 
+/// The type's own rules; what delegates rights, a token, comes after them (kernel
+/// `map_create`), and there is none.
+fn check_own(world: &World, def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
+    if def.flags & BPF_F_TOKEN_FD == 0 {
+        return (rules.check)(world, def);
+    }
+    let without = MapDef { flags: def.flags & !BPF_F_TOKEN_FD, ..def.clone() };
+    (rules.check)(world, &without)?;
+    rule(false, Errno::EINVAL, || "BPF_F_TOKEN_FD names no token: there are none".to_owned())
+}
+
 /// A definition as the kernel has it once the map is made.
 fn settled(def: &MapDef) -> MapDef {
     let mut def = def.clone();
@@ -364,9 +376,6 @@ fn check_common(def: &MapDef, rules: &Rules) -> Result<(), Refusal> {
     rule(!both(BPF_F_RDONLY, BPF_F_WRONLY), Errno::EINVAL, || {
         "BPF_F_RDONLY and BPF_F_WRONLY exclude each other".to_owned()
     })?;
-    rule(!both(BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG), Errno::EINVAL, || {
-        "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other".to_owned()
-    })?;
     let numa = def.flags & crate::flags::BPF_F_NUMA_NODE != 0;
     rule(!numa || def.numa_node == 0, Errno::EINVAL, || {
         format!("NUMA node {} is not online; there is node 0 only", def.numa_node)
@@ -382,10 +391,15 @@ fn check_supported(def: &MapDef) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// Flags outside `known` are refused.
+/// Flags outside `known` are refused, and those that exclude each other.
 pub(crate) fn check_flags(def: &MapDef, known: u32) -> Result<(), Refusal> {
     let unknown = def.flags & !known;
-    rule(unknown == 0, Errno::EINVAL, || format!("flags {unknown:#x} do not exist for this type"))
+    rule(unknown == 0, Errno::EINVAL, || format!("flags {unknown:#x} do not exist for this type"))?;
+    // Kernel `bpf_map_flags_access_ok`.
+    let both = BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
+    rule(def.flags & both != both, Errno::EINVAL, || {
+        "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other".to_owned()
+    })
 }
 
 /// Rules of all array types (kernel `array_map_alloc_check`).

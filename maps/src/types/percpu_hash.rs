@@ -54,7 +54,7 @@ impl PercpuHash {
             return Err(Errno::EINVAL);
         }
         let key = Key::new(key);
-        let bucket = self.table.index.lock(&key);
+        let bucket = self.table.index.lock(&key).ok_or(Errno::EBUSY)?;
         let old = bucket.find(&key);
         check_presence(old.is_some(), flags)?;
         if let Some(old) = old {
@@ -96,13 +96,7 @@ impl Map for PercpuHash {
     }
 
     fn user_lookup(&self, key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        loop {
-            let found = self.table.index.find(key).ok_or(Errno::ENOENT)?;
-            percpu::read_all(&self.values, found.id, out);
-            if self.table.index.still(found) {
-                return Ok(());
-            }
-        }
+        self.table.index.read(key, |id| percpu::read_all(&self.values, id, out))
     }
 
     fn user_update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {

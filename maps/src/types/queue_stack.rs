@@ -9,6 +9,7 @@ use super::{Keys, Make, Refusal, Rules, check_flags, rule};
 use crate::cells;
 use crate::flags::{BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_NUMA_NODE, BPF_NOEXIST};
 use crate::map::{ProgramOp as Op, Source, Target};
+use crate::patience::Patience;
 use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::word_lock::WordGuard;
@@ -71,6 +72,7 @@ pub(super) struct QueueStack {
     slots: u32,
     /// Cells of a value.
     stride: usize,
+    patience: Patience,
 }
 
 impl QueueStack {
@@ -79,35 +81,35 @@ impl QueueStack {
         let def = core.def();
         let stride = cells::count(def.value_size);
         let cells = stride as u64 * (u64::from(def.max_entries) + 1);
-        let parts = build(core.home(), &def.name, |p| (p.cells32(3), p.cells64(cells)))?;
-        let (header, values) = parts;
+        let parts = build(core.home(), &def.name, |parts| {
+            (parts.cells32(3), parts.cells64(cells), parts.patience())
+        })?;
+        let (header, values, patience) = parts;
         let slots = def.max_entries.wrapping_add(1);
-        Ok(Self { core, end, header, values, slots, stride })
+        Ok(Self { core, end, header, values, slots, stride, patience })
     }
 
-    fn lock(&self) -> Ring<'_> {
+    /// Waits until nobody else changes the ring; `EBUSY` when that takes too long.
+    fn lock(&self) -> Result<Ring<'_>, Errno> {
         let header = &self.header;
-        let guard = WordGuard::take(&header[0]);
-        Ring { map: self, head: &header[1], tail: &header[2], _guard: guard }
+        let guard = WordGuard::take(&header[0], &self.patience).ok_or(Errno::EBUSY)?;
+        Ok(Ring { map: self, head: &header[1], tail: &header[2], _guard: guard })
     }
 
-    /// Kernel `__queue_map_get` and `__stack_map_get`; `None` when it is empty.
-    fn get(&self, read: Read, to: &mut Target<'_>) -> Option<()> {
-        let ring = self.lock();
-        let slot = ring.first()?;
+    /// Kernel `__queue_map_get` and `__stack_map_get`; `ENOENT` when it is empty.
+    fn get(&self, read: Read, to: &mut Target<'_>) -> Result<(), Errno> {
+        let ring = self.lock()?;
+        let slot = ring.first().ok_or(Errno::ENOENT)?;
         cells::load(ring.value(slot), to);
         if read == Read::Take {
             ring.take(slot);
         }
-        Some(())
+        Ok(())
     }
 
     /// As programs get it: when there is nothing, zeros.
     fn get_or_zero(&self, read: Read, to: &mut Target<'_>) -> Result<(), Errno> {
-        self.get(read, to).ok_or_else(|| {
-            to.zero();
-            Errno::ENOENT
-        })
+        self.get(read, to).inspect_err(|_| to.zero())
     }
 }
 
@@ -127,11 +129,17 @@ impl Ring<'_> {
     }
 
     fn head(&self) -> u32 {
-        self.head.load(Ordering::Relaxed)
+        self.slot(self.head)
     }
 
     fn tail(&self) -> u32 {
-        self.tail.load(Ordering::Relaxed)
+        self.slot(self.tail)
+    }
+
+    /// The slot that a cell names; in a file it may name none.
+    fn slot(&self, cell: &AtomicU32) -> u32 {
+        let slot = cell.load(Ordering::Relaxed);
+        if slot < self.map.slots { slot } else { 0 }
     }
 
     fn value(&self, slot: u32) -> &[AtomicU64] {
@@ -185,7 +193,7 @@ impl Map for QueueStack {
         if flags & BPF_NOEXIST != 0 || flags > BPF_EXIST {
             return Err(Errno::EINVAL);
         }
-        let ring = self.lock();
+        let ring = self.lock()?;
         let head = ring.head();
         if ring.next(head) == ring.tail() {
             if flags != BPF_EXIST {
@@ -207,7 +215,7 @@ impl Map for QueueStack {
     }
 
     fn queued(&self) -> Vec<Vec<u8>> {
-        let ring = self.lock();
+        let Ok(ring) = self.lock() else { return Vec::new() };
         let value = |slot| {
             let mut value = vec![0; self.core.def().value_size as usize];
             cells::load(ring.value(slot), &mut Target::Host(&mut value));
@@ -221,7 +229,7 @@ impl Map for QueueStack {
     }
 
     fn user_lookup(&self, _key: &[u8], _flags: u64, out: &mut [u8]) -> Result<(), Errno> {
-        self.get(Read::Keep, &mut Target::Host(out)).ok_or(Errno::ENOENT)
+        self.get(Read::Keep, &mut Target::Host(out))
     }
 
     fn user_update(&self, _key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -232,7 +240,7 @@ impl Map for QueueStack {
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
-        self.get(Read::Take, &mut Target::Host(out)).ok_or(Errno::ENOENT)
+        self.get(Read::Take, &mut Target::Host(out))
     }
 
     fn user_next_key(&self, _key: Option<&[u8]>, _next: &mut [u8]) -> Result<(), Errno> {

@@ -20,6 +20,7 @@ use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
+use crate::patience::Patience;
 use crate::positions::{BUSY, DISCARD, Headers, Next, Positions, size_of, span_of};
 use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, Ordering};
@@ -64,8 +65,9 @@ pub(super) fn check(_world: &World, def: &MapDef) -> Result<(), Refusal> {
 fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     let size = core.def().max_entries;
     let what = format!("record of ring buffer `{}`", core.def().name);
-    let (positions, dropped, turn) = build(core.home(), &core.def().name, |parts| {
-        (Positions::new(parts, u64::from(size)), parts.cells64(1), parts.cells32(1))
+    let (positions, dropped, turn, patience) = build(core.home(), &core.def().name, |parts| {
+        let positions = Positions::new(parts, u64::from(size));
+        (positions, parts.cells64(1), parts.cells32(1), parts.patience())
     })?;
     let precise = size <= PRECISE;
     let data = Span::new(
@@ -81,7 +83,18 @@ fn make(world: &Arc<World>, core: Core) -> Result<Arc<dyn Map>, Errno> {
     )
     .map_err(|_| Errno::ENOMEM)?;
     let (consuming, wake) = (Mutex::new(()), Wake::default());
-    Ok(Arc::new(RingBuf { core, data, precise, size, positions, dropped, turn, consuming, wake }))
+    Ok(Arc::new(RingBuf {
+        core,
+        data,
+        precise,
+        size,
+        positions,
+        dropped,
+        turn,
+        patience,
+        consuming,
+        wake,
+    }))
 }
 
 /// A ring buffer.
@@ -97,6 +110,8 @@ pub struct RingBuf {
     dropped: Cells64,
     /// Held by the one consumer of all processes while it walks.
     turn: Cells32,
+    /// How long consumers wait for theirs.
+    patience: Patience,
     /// The same in this process, where others can sleep until it is free.
     consuming: Mutex<()>,
     wake: Wake,
@@ -127,7 +142,7 @@ pub struct Records<'r> {
     ring: &'r RingBuf,
     consumed: Consumed,
     // Released in this order.
-    _of_all: WordGuard<'r>,
+    of_all: Option<WordGuard<'r>>,
     _in_process: MutexGuard<'r, ()>,
 }
 
@@ -144,6 +159,7 @@ impl Records<'_> {
     /// Discarded records are skipped.
     #[inline]
     pub fn next_record(&mut self) -> Option<Committed<'_>> {
+        self.of_all.as_ref()?;
         loop {
             let Next::Record(pos, header) = self.ring.positions.next(self.ring) else {
                 return None;
@@ -245,7 +261,7 @@ impl RingBuf {
         let consumer = self.positions.consumer();
         let producer = self.positions.producer();
         match what {
-            0 => producer - consumer,
+            0 => producer.wrapping_sub(consumer),
             1 => u64::from(self.size),
             2 => consumer,
             3 => producer,
@@ -260,22 +276,18 @@ impl RingBuf {
     }
 
     /// Starts to take records. There is one consumer at a time, in all processes: others
-    /// wait here until it is done.
+    /// wait here until it is done; for one in another process about a second, and then there
+    /// are no records.
     #[must_use]
     pub fn records(&self) -> Records<'_> {
         let in_process = lock(&self.consuming);
-        let of_all = WordGuard::take(&self.turn[0]);
-        Records {
-            ring: self,
-            consumed: Consumed::default(),
-            _of_all: of_all,
-            _in_process: in_process,
-        }
+        let of_all = WordGuard::take(&self.turn[0], &self.patience);
+        Records { ring: self, consumed: Consumed::default(), of_all, _in_process: in_process }
     }
 
     /// Gives the committed records to `callback`, in order, until it breaks, a record is
     /// still busy, or there are no more. Discarded records are skipped. One consumer
-    /// walks at a time; others wait.
+    /// walks at a time; others wait, for one in another process about a second.
     pub fn consume(&self, mut callback: impl FnMut(GuestSlice<'_>) -> ControlFlow<()>) -> Consumed {
         let mut records = self.records();
         while let Some(record) = records.next_record() {
@@ -329,7 +341,8 @@ impl RingBuf {
 /// Where a position lies in the data area of a ring of `size` bytes.
 #[inline]
 pub(super) fn data_offset(pos: u64, size: u32) -> u32 {
-    u32::try_from(pos & u64::from(size - 1)).expect("masked")
+    // Records lie eight bytes apart, whatever a position says.
+    u32::try_from(pos & u64::from(size - HEADER_BYTES)).expect("masked")
 }
 
 /// Bytes that the kernel charges for a ring of `size` bytes (`ringbuf_map_mem_usage`).

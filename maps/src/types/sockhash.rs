@@ -99,14 +99,14 @@ impl Sockhash {
     /// Shows a socket to readers.
     fn link(&self, key: &Key<'_>, socket: GuestPtr) -> Result<(), Errno> {
         let show = |id: u32| self.sockets[id as usize].store(socket.offset(), Ordering::Relaxed);
-        let bucket = self.table.index.lock(key);
+        let bucket = self.table.index.lock(key).ok_or(Errno::EBUSY)?;
         let Some(old) = bucket.find(key) else {
             let id = self.table.take()?;
             show(id);
             bucket.insert(id, key);
             return Ok(());
         };
-        let spare = self.table.take_spare();
+        let spare = self.table.take_spare()?;
         show(spare.id);
         bucket.replace(old, spare.id, key);
         self.table.put_spare(spare, old.id);

@@ -38,9 +38,9 @@ impl Table {
     fn put(&self, key: u64, value: u64) -> bool {
         let bytes = key.to_le_bytes();
         let key = Key::new(&bytes);
-        let bucket = self.index.lock(&key);
+        let bucket = self.index.lock(&key).expect("nobody holds it for long");
         if let Some(old) = bucket.find(&key) {
-            let spare = self.pool.take_spare();
+            let spare = self.pool.take_spare().expect("one comes back");
             self.values[spare.id as usize].store(value, Ordering::Relaxed);
             bucket.replace(old, spare.id, &key);
             self.pool.put_spare(spare, old.id);
@@ -55,7 +55,7 @@ impl Table {
     fn remove(&self, key: u64) -> bool {
         let bytes = key.to_le_bytes();
         let key = Key::new(&bytes);
-        let bucket = self.index.lock(&key);
+        let bucket = self.index.lock(&key).expect("nobody holds it for long");
         let Some(place) = bucket.find(&key) else { return false };
         bucket.remove(place);
         self.pool.give(place.id);

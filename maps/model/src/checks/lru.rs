@@ -30,6 +30,7 @@ impl Table {
     fn take(&self, cpu: u32) -> Option<u32> {
         self.lru.take(cpu, &mut |id| {
             let bucket = self.index.lock_hash(self.index.hash_of(id));
+            let bucket = bucket.expect("nobody holds it for long");
             let place = bucket.find_id(id);
             if let Some(place) = place {
                 bucket.remove(place);
@@ -42,7 +43,7 @@ impl Table {
         let Some(new) = self.take(cpu) else { return };
         let bytes = key.to_le_bytes();
         let key = Key::new(&bytes);
-        let bucket = self.index.lock(&key);
+        let bucket = self.index.lock(&key).expect("nobody holds it for long");
         match bucket.find(&key) {
             Some(old) => {
                 self.lru.reference(new);
@@ -56,7 +57,7 @@ impl Table {
     fn remove(&self, key: u64) {
         let bytes = key.to_le_bytes();
         let key = Key::new(&bytes);
-        let bucket = self.index.lock(&key);
+        let bucket = self.index.lock(&key).expect("nobody holds it for long");
         if let Some(place) = bucket.find(&key) {
             bucket.remove(place);
             self.lru.give(place.id);

@@ -50,7 +50,7 @@ fn an_id_that_is_taken_and_given_back_has_one_owner_at_a_time() {
 fn a_spare_has_one_owner_at_a_time_and_may_change_places_with_an_element() {
     run(2, |pool, owners, thread| {
         let element = pool.take().expect("one for each thread");
-        let spare = pool.take_spare();
+        let spare = pool.take_spare().expect("one comes back");
         own(owners, spare.id, thread);
         let now = spare.id;
         pool.put_spare(spare, element);

@@ -31,16 +31,16 @@ impl Map {
     /// An update: it puts a new element in, in any case.
     fn put(&self, key: Key, value: u64) {
         let prefix = AnyPrefix::new(&bytes(key)).expect("not too long");
-        let edit = self.trie.edit();
-        let place = edit.place(&prefix);
+        let edit = self.trie.edit().expect("nobody holds it for long");
+        let place = edit.place(&prefix).expect("it is a trie");
         let id = edit.take().expect("there is room");
         self.values[id as usize].store(value, Ordering::Relaxed);
-        edit.put(&place, id, &prefix);
+        assert!(edit.put(&place, id, &prefix), "it is a trie");
     }
 
     fn remove(&self, key: Key) {
         let prefix = AnyPrefix::new(&bytes(key)).expect("not too long");
-        assert!(self.trie.edit().remove(&prefix), "it is there");
+        self.trie.edit().and_then(|edit| edit.remove(&prefix)).expect("it is there");
     }
 
     /// A lookup by user space.

@@ -38,22 +38,26 @@ impl Edit<'_> {
         self.0.count()
     }
 
-    /// Looks for the place of a prefix.
-    pub(crate) fn place(&self, prefix: &AnyPrefix) -> Place {
+    /// Looks for the place of a prefix; `None` in a trie that is none.
+    pub(crate) fn place(&self, prefix: &AnyPrefix) -> Option<Place> {
         let tree = &self.0.tree;
         let (mut slot, mut above) = (Slot::Root, None);
         let mut near: Option<AnyPrefix> = None;
+        let mut least = 0;
         loop {
             let link = self.0.get(slot);
             if link == 0 {
-                return Place { slot, link, common: 0, side: 0, above, is_element: false };
+                return Some(Place { slot, link, common: 0, side: 0, above, is_element: false });
             }
             let (len, kind) = (tree.len(link), tree.kind(link));
+            if len < least {
+                return None;
+            }
             // A fork knows only the beginning of a long prefix. All elements under a node
             // begin with its prefix: the one nearest to the prefix that is looked for
             // tells for all nodes between.
             if kind == Kind::Fork && len > FIRST_BITS && near.is_none() {
-                near = Some(tree.prefix(self.nearest(link, prefix)));
+                near = Some(tree.prefix(self.nearest(link, prefix)?));
             }
             let common = match &near {
                 Some(near) => prefix.common(near.words().iter().copied()).min(len),
@@ -66,25 +70,28 @@ impl Edit<'_> {
                     Some(near) => near.bit(common),
                     None => tree.bit(link, common),
                 };
-                return Place { slot, link, common, side, above, is_element };
+                return Some(Place { slot, link, common, side, above, is_element });
             }
+            least = len + 1;
             above = Some((slot, link));
             slot = Slot::Child(link, prefix.bit(len));
         }
     }
 
     /// The element under a node that has as much in common with `prefix` as any.
-    fn nearest(&self, from: Link, prefix: &AnyPrefix) -> Link {
+    fn nearest(&self, from: Link, prefix: &AnyPrefix) -> Option<Link> {
         let tree = &self.0.tree;
-        let mut link = from;
-        loop {
+        let (mut link, mut least) = (from, 0);
+        while link != 0 && tree.len(link) >= least {
+            least = tree.len(link) + 1;
             let children = tree.children(link);
             match children[prefix.bit(tree.len(link))] {
-                0 if tree.kind(link) == Kind::Element => return link,
+                0 if tree.kind(link) == Kind::Element => return Some(link),
                 0 => link = children[0],
                 next => link = next,
             }
         }
+        None
     }
 
     /// Takes a free element; `None` when all are in use.
@@ -98,45 +105,51 @@ impl Edit<'_> {
     }
 
     /// Puts a taken element to where its prefix belongs, in place of the one that is there
-    /// (kernel `trie_update_elem`).
-    pub(crate) fn put(&self, place: &Place, id: u32, prefix: &AnyPrefix) {
-        let (writer, new, there) = (&self.0, id + 1, place.link);
-        if !place.is_element {
-            writer.set_count(writer.count() + 1);
+    /// (kernel `trie_update_elem`); `false` in a trie that is none.
+    #[must_use]
+    pub(crate) fn put(&self, place: &Place, id: u32, prefix: &AnyPrefix) -> bool {
+        let placed = self.place_at(place, id + 1, prefix).is_some();
+        if placed && !place.is_element {
+            self.0.set_count(self.0.count().wrapping_add(1));
         }
+        placed
+    }
+
+    fn place_at(&self, place: &Place, new: Link, prefix: &AnyPrefix) -> Option<()> {
+        let (writer, there) = (&self.0, place.link);
         if there == 0 {
             writer.write(new, prefix, [0, 0]);
             writer.set(place.slot, new);
-            return;
+            return Some(());
         }
         if place.common == writer.tree.len(there) {
             writer.write(new, prefix, writer.tree.children(there));
             writer.set(place.slot, new);
             writer.free(there);
-            return;
+            return Some(());
         }
         // It goes above the node that is there, which differs behind the common bits or is
         // longer.
         if place.common == prefix.len() {
             writer.write(new, prefix, children(place.side, there, 0));
             writer.set(place.slot, new);
-            return;
+            return Some(());
         }
-        let fork = writer.take(Kind::Fork);
-        let fork = fork.expect("there are fewer forks than elements, and as many nodes for them");
+        // There are fewer forks than elements, and as many nodes for them.
+        let fork = writer.take(Kind::Fork)?;
         writer.write(new, prefix, [0, 0]);
         writer.write(fork, &prefix.with_len(place.common), children(place.side, there, new));
         writer.set(place.slot, fork);
+        Some(())
     }
 
-    /// Takes the element with a prefix out (kernel `trie_delete_elem`); `false` when there is
+    /// Takes the element with a prefix out (kernel `trie_delete_elem`); `None` when there is
     /// none.
-    pub(crate) fn remove(&self, prefix: &AnyPrefix) -> bool {
-        let (writer, place) = (&self.0, self.place(prefix));
+    pub(crate) fn remove(&self, prefix: &AnyPrefix) -> Option<()> {
+        let (writer, place) = (&self.0, self.place(prefix)?);
         if !place.is_element {
-            return false;
+            return None;
         }
-        writer.set_count(writer.count() - 1);
         match writer.tree.children(place.link) {
             [0, 0] => self.remove_leaf(&place),
             [child, 0] | [0, child] => {
@@ -144,14 +157,15 @@ impl Edit<'_> {
                 writer.free(place.link);
             }
             both => {
-                let fork = writer.take(Kind::Fork);
-                let fork = fork.expect("an element goes, so that there is a fork for each");
+                // An element goes, so that there is a fork for each.
+                let fork = writer.take(Kind::Fork)?;
                 writer.write(fork, &writer.tree.prefix(place.link), both);
                 writer.set(place.slot, fork);
                 writer.free(place.link);
             }
         }
-        true
+        writer.set_count(writer.count().wrapping_sub(1));
+        Some(())
     }
 
     /// A fork above an element without children has no reason to be when that goes.

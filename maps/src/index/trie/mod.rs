@@ -100,8 +100,8 @@ impl Trie {
         next.inspect(|prefix| prefix.write(out)).is_some()
     }
 
-    /// Locks the trie for a change.
-    pub(crate) fn edit(&self) -> Edit<'_> {
-        Edit(self.nodes.lock())
+    /// Locks the trie for a change; `None` when whoever has it locked does not let it go.
+    pub(crate) fn edit(&self) -> Option<Edit<'_>> {
+        self.nodes.lock().map(Edit)
     }
 }

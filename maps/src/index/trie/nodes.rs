@@ -2,6 +2,7 @@
 //! again.
 
 use super::prefix::{AnyPrefix, LEN_BITS, Prefix, len_of};
+use crate::patience::Patience;
 use crate::segment::{Cells32, Cells64, Parts};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::word_lock::WordGuard;
@@ -20,6 +21,7 @@ pub(super) struct Nodes {
     /// fork has the first of them only.
     cells: Cells64,
     shape: Shape,
+    patience: Patience,
 }
 
 /// How a trie's nodes lie, and how long they wait.
@@ -75,6 +77,7 @@ impl Nodes {
             state: parts.cells32(u64::from(State::Waiting as u32 + grace)),
             cells: parts.cells64(HEAD as u64 + u64::from(elements) * (stride + FORK) as u64),
             shape: Shape { stride, elements, grace },
+            patience: parts.patience(),
         }
     }
 
@@ -82,14 +85,15 @@ impl Nodes {
     #[inline]
     pub(super) fn open(&self) -> Tree<'_> {
         let (head, cells) = self.cells.split_at(HEAD);
-        Tree { root: &head[ROOT], freed: &head[FREED], cells, shape: self.shape }
+        let patience = &self.patience;
+        Tree { root: &head[ROOT], freed: &head[FREED], cells, shape: self.shape, patience }
     }
 
-    /// The tree for one writer at a time.
-    pub(super) fn lock(&self) -> Writer<'_> {
+    /// The tree for one writer at a time; `None` when the one who has it does not let it go.
+    pub(super) fn lock(&self) -> Option<Writer<'_>> {
         let state = &*self.state;
-        let guard = WordGuard::take(&state[State::Lock as usize]);
-        Writer { tree: self.open(), state, _guard: guard }
+        let guard = WordGuard::take(&state[State::Lock as usize], &self.patience)?;
+        Some(Writer { tree: self.open(), state, _guard: guard })
     }
 
     /// How many elements are in the trie.
@@ -103,13 +107,15 @@ impl Nodes {
     }
 }
 
-/// The nodes and the root.
+/// The nodes and the root. In a file they may hold anything: a link that leads nowhere is
+/// taken for one to the first node, and walks end since lengths must grow on the way down.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tree<'s> {
     root: &'s AtomicU64,
     freed: &'s AtomicU64,
     cells: &'s [AtomicU64],
     shape: Shape,
+    patience: &'s Patience,
 }
 
 impl<'s> Tree<'s> {
@@ -117,7 +123,8 @@ impl<'s> Tree<'s> {
     /// meanwhile. What it meets is a tree as it was at some moment, node by node; when it
     /// is led astray its result does not count, but it must end.
     #[inline]
-    pub(super) fn read<R>(&self, mut walk: impl FnMut() -> R) -> R {
+    pub(super) fn read<R>(&self, mut walk: impl FnMut() -> Option<R>) -> Option<R> {
+        let mut tries = 0_u32;
         loop {
             let before = self.freed.load(Ordering::Acquire);
             let result = walk();
@@ -128,6 +135,10 @@ impl<'s> Tree<'s> {
             if freed <= u64::from(self.shape.grace) {
                 return result;
             }
+            if !self.patience.lasts(tries) {
+                return None;
+            }
+            tries = tries.wrapping_add(1);
         }
     }
 
@@ -151,11 +162,11 @@ impl<'s> Tree<'s> {
     }
 
     /// Where the cells of a node begin, and what is in the first two: the links to its
-    /// children and the first word of its prefix.
+    /// children and the first word of its prefix. What is nowhere is longer than any key.
     #[inline]
     pub(super) fn head(&self, link: Link, stride: usize) -> (usize, [u64; 2]) {
         let start = self.start(link, stride);
-        let cells = &self.cells[start..start + 2];
+        let Some(cells) = self.cells.get(start..start + 2) else { return (0, [0, u64::MAX]) };
         let children = cells[0].load(Ordering::Acquire);
         (start, [children, cells[1].load(Ordering::Relaxed)])
     }
@@ -171,7 +182,7 @@ impl<'s> Tree<'s> {
     fn node(&self, link: Link) -> &'s [AtomicU64] {
         let count = if self.kind(link) == Kind::Element { self.shape.stride } else { FORK };
         let start = self.start(link, self.shape.stride);
-        &self.cells[start..start + count]
+        self.cells.get(start..start + count).unwrap_or_else(|| &self.cells[..count])
     }
 
     /// Cells of an element.
@@ -202,7 +213,8 @@ impl<'s> Tree<'s> {
     /// A bit of an element's data, or of a fork's in its first word.
     pub(super) fn bit(&self, link: Link, index: u32) -> usize {
         let at = LEN_BITS + index;
-        let word = self.node(link)[1 + (at / 64) as usize].load(Ordering::Relaxed);
+        let word = self.node(link).get(1 + (at / 64) as usize);
+        let word = word.map_or(0, |word| word.load(Ordering::Relaxed));
         usize::from((word << (at % 64)) >> 63 != 0)
     }
 
@@ -269,7 +281,7 @@ impl Writer<'_> {
         };
         let (free, used) = (self.state(free), self.state(used));
         let top = free.load(Ordering::Relaxed);
-        if top != 0 {
+        if (first + 1..=first + self.tree.shape.elements).contains(&top) {
             free.store(self.tree.children(top)[0], Ordering::Relaxed);
             return Some(top);
         }
@@ -292,7 +304,7 @@ impl Writer<'_> {
 
     /// Frees a node that is linked no more. Readers may still stand on it: it waits.
     pub(super) fn free(&self, link: Link) {
-        let number = self.tree.freed.load(Ordering::Relaxed) + 1;
+        let number = self.tree.freed.load(Ordering::Relaxed).wrapping_add(1);
         // Who sees this number does not see the link that was removed before.
         self.tree.freed.store(number, Ordering::Release);
         // And who sees what is written to the node that has waited long enough sees it.
