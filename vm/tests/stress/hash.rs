@@ -1,11 +1,11 @@
 //! Hashes: no key is there twice, and no element is lost.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use skep_maps::{Errno, MapType, sys};
 
-use crate::{RUNNERS, RUNS, create, def, key, load, machine, stress, word};
+use crate::{RUNNERS, RUNS, Turns, create, def, key, load, machine, stress, word};
 
 #[test]
 fn keys_of_a_hash_are_inserted_and_deleted_once() {
@@ -23,9 +23,9 @@ fn keys_of_a_hash_are_inserted_and_deleted_once() {
     let program = load(&machine, &asm, &[&hash]);
     let counts = [const { AtomicU64::new(0) }; 3];
     let taken = AtomicU64::new(0);
-    let user = |done: &AtomicBool| {
+    let user = |turns: &Turns| {
         let mut value = [0; 8];
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             for key in 0..8_u32 {
                 let bytes = key.to_le_bytes();
                 match sys::lookup_and_delete(&*hash, Some(&bytes), 0, &mut value) {
@@ -74,8 +74,8 @@ fn each_cpu_counts_in_its_own_value_of_a_percpu_hash() {
         key(4)
     );
     let program = load(&machine, &asm, &[&hash]);
-    let reads = |done: &AtomicBool| {
-        while !done.load(Ordering::Acquire) {
+    let reads = |turns: &Turns| {
+        while turns.go_on() {
             let keys = sys::keys(&*hash);
             assert!(keys.len() <= 4, "there are four keys at most");
         }
@@ -103,9 +103,9 @@ fn no_slot_of_a_percpu_hash_is_lost() {
         key(8)
     );
     let program = load(&machine, &asm, &[&hash]);
-    let user = |done: &AtomicBool| {
+    let user = |turns: &Turns| {
         let mut value = [0; 8 * RUNNERS as usize];
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             for key in 0..8_u32 {
                 let _taken_or_absent =
                     sys::lookup_and_delete(&*hash, Some(&key.to_le_bytes()), 0, &mut value);
@@ -137,9 +137,9 @@ fn each_cpu_counts_in_its_own_value_of_a_percpu_array() {
         key(4)
     );
     let program = load(&machine, &asm, &[&array]);
-    let reads = |done: &AtomicBool| {
+    let reads = |turns: &Turns| {
         let mut last = vec![0; RUNNERS as usize];
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             let now = word(&*array, 0).expect("it is always there");
             assert!(now.iter().zip(&last).all(|(now, last)| now >= last), "{now:?} after {last:?}");
             last = now;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use skep_maps::flags::BPF_F_NO_COMMON_LRU;
 use skep_maps::{Map, MapDef, MapType, Source, sys};
 
-use crate::{RUNNERS, create, def, load, machine, stress, word};
+use crate::{RUNNERS, Turns, create, def, load, machine, stress, word};
 
 /// Entries; a multiple of the number of CPUs, or lists for each CPU would round it up.
 const ENTRIES: u32 = 66;
@@ -47,8 +47,8 @@ fn insert_lookup_and_delete(def: &MapDef) {
     );
     let program = load(&machine, &asm, &[&lru]);
     let walks = AtomicU64::new(0);
-    let reads = |done: &AtomicBool| {
-        while !done.load(Ordering::Acquire) {
+    let reads = |turns: &Turns| {
+        while turns.go_on() {
             let keys = sys::keys(&*lru);
             assert!(keys.len() <= KEYS as usize);
             for key in 0..KEYS {

@@ -14,8 +14,9 @@ mod trie;
 mod values;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use skep_maps::{Errno, Map, MapDef, MapType, sys};
 use skep_vm::isa::assemble;
@@ -63,34 +64,93 @@ fn load_as(machine: &Machine, prog_type: &str, asm: &str, maps: &[&Arc<dyn Map>]
     machine.load(spec).expect("it is well-formed")
 }
 
+/// The turns that user space has had, and whether it is to go on.
+#[derive(Debug, Default)]
+struct Turns {
+    taken: AtomicU64,
+    /// Whether the runners are done.
+    done: AtomicBool,
+    /// Whether user space is: a failed check has ended it.
+    gone: AtomicBool,
+}
+
+impl Turns {
+    /// Begins a turn; `false` when the runners are done.
+    fn go_on(&self) -> bool {
+        self.taken.fetch_add(1, Ordering::AcqRel);
+        !self.done.load(Ordering::Acquire)
+    }
+
+    /// Waits until user space has had a few turns more, however busy the machine is.
+    fn wait(&self) {
+        let wanted = self.taken.load(Ordering::Acquire) + 3;
+        while self.taken.load(Ordering::Acquire) < wanted && !self.gone.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+/// Notes when user space ends, whatever the reason.
+struct Gone<'t>(&'t Turns);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Ordering::Release);
+    }
+}
+
+/// Ends user space when the last runner ends, whatever the reason.
+struct Last<'t> {
+    running: &'t AtomicU32,
+    turns: &'t Turns,
+}
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.turns.done.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// Runs a program `RUNS` times on each runner while `user` runs on a thread of its own
 /// until the runners are done; `each` gets what each run returned.
 fn stress(
     machine: &Arc<Machine>,
     program: &Program,
-    user: impl Fn(&AtomicBool) + Sync,
+    user: impl Fn(&Turns) + Sync,
     each: impl Fn(u64) + Sync,
 ) {
     let running = AtomicU32::new(RUNNERS);
-    let done = AtomicBool::new(false);
+    let turns = Turns::default();
     thread::scope(|scope| {
         for number in 0..RUNNERS {
-            let (running, done, each) = (&running, &done, &each);
+            let (running, turns, each) = (&running, &turns, &each);
             scope.spawn(move || {
-                run_on(machine, program, number, each);
-                if running.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    done.store(true, Ordering::Release);
-                }
+                let _last = Last { running, turns };
+                run_on(machine, program, number, turns, each);
             });
         }
-        scope.spawn(|| user(&done));
+        scope.spawn(|| {
+            let _gone = Gone(&turns);
+            user(&turns);
+        });
     });
 }
 
-fn run_on(machine: &Arc<Machine>, program: &Program, number: u32, each: &impl Fn(u64)) {
+fn run_on(
+    machine: &Arc<Machine>,
+    program: &Program,
+    number: u32,
+    turns: &Turns,
+    each: &impl Fn(u64),
+) {
     let mut runner = Runner::new(machine, number).expect("there is room for a runner");
     let host = FixedHost::default();
     for run in 0..RUNS {
+        if run % (RUNS / 16) == 1 {
+            turns.wait();
+        }
         let context = [u64::from(number).to_le_bytes(), run.to_le_bytes()].concat();
         let limits = Limits { max_insns: None, expired: &mut || false };
         match runner.run(program, &Input::raw(context), &host, limits) {

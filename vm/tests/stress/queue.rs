@@ -1,10 +1,10 @@
 //! Queues and stacks: what is pushed is popped once.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use skep_maps::{Errno, MapType, sys};
 
-use crate::{RUNNERS, RUNS, create, def, load, machine, stress};
+use crate::{RUNNERS, RUNS, Turns, create, def, load, machine, stress};
 
 const FULL: u64 = 1 << 62;
 const EMPTY: u64 = 1 << 61;
@@ -55,9 +55,9 @@ fn push_and_pop(map_type: MapType) {
         }
         true
     };
-    let user = |done: &AtomicBool| {
+    let user = |turns: &Turns| {
         let mut runs = 0..RUNS;
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             if let Some(run) = runs.next() {
                 let value = USER << 32 | run;
                 match sys::update(&*map, None, &value.to_le_bytes(), 0) {

@@ -1,12 +1,12 @@
 //! Records: each comes once, whole, and in the order of its producer.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfRecord};
 use skep_maps::{Descriptor, Errno, MapType, UserRingBuf, sys};
 
-use crate::{RUNNERS, create, def, load, load_as, machine, stress, word};
+use crate::{RUNNERS, Turns, create, def, load, load_as, machine, stress, word};
 
 #[test]
 fn records_of_a_ring_come_whole_and_in_the_order_of_their_producer() {
@@ -22,10 +22,10 @@ fn records_of_a_ring_come_whole_and_in_the_order_of_their_producer() {
     let buffer = ring.downcast::<skep_maps::RingBuf>().expect("it is a ring");
     let (submitted, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
     let consumed = AtomicU64::new(0);
-    let consume = |done: &AtomicBool| {
+    let consume = |turns: &Turns| {
         let mut next = [0; RUNNERS as usize];
         loop {
-            let last = done.load(Ordering::Acquire);
+            let last = !turns.go_on();
             let walk = buffer.consume(|record| {
                 let (runner, run) = (record.get::<u64>(0), record.get::<u64>(8));
                 let expected = &mut next[usize::try_from(runner).expect("a runner")];
@@ -69,10 +69,10 @@ fn samples_of_perf_events_come_whole_and_what_is_missing_is_counted() {
     let program = load_as(&machine, "raw_tracepoint", asm, &[&array]);
     let (put, missed) = (AtomicU64::new(0), AtomicU64::new(0));
     let (seen, lost) = (AtomicU64::new(0), AtomicU64::new(0));
-    let consume = |done: &AtomicBool| {
+    let consume = |turns: &Turns| {
         let mut next = [0; RUNNERS as usize];
         loop {
-            let last = done.load(Ordering::Acquire);
+            let last = !turns.go_on();
             for (event, cpu) in events.iter().zip(0_u64..) {
                 event.object().consume(|record| {
                     match record {
@@ -130,9 +130,9 @@ fn samples_of_a_user_ring_are_drained_once_and_in_order() {
     let program = load(&machine, asm, &[&ring, &counts]);
     let buffer = ring.downcast::<UserRingBuf>().expect("it is a user ring");
     let (put, busy) = (AtomicU64::new(0), AtomicU64::new(0));
-    let produce = |done: &AtomicBool| {
+    let produce = |turns: &Turns| {
         let mut number = 0_u64;
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             let Ok(record) = buffer.reserve(8 + u32::try_from(number % 40).expect("below 40"))
             else {
                 std::thread::yield_now();

@@ -1,14 +1,14 @@
 //! Maps of maps and of programs: what is replaced stays for those who use it, and goes when
 //! they are done.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use skep_maps::{Map, MapDef, MapType, sys};
 use skep_vm::Program;
 
-use crate::{RUNNERS, RUNS, create, def, load, machine, stress, word};
+use crate::{RUNNERS, RUNS, Turns, create, def, load, machine, stress, word};
 
 #[test]
 fn slots_of_a_prog_array_change_while_programs_jump_through_them() {
@@ -19,9 +19,9 @@ fn slots_of_a_prog_array_change_while_programs_jump_through_them() {
     let asm = "lddw map_idx %r2, 0\nmov %r3, 0\ncall 12\nmov %r0, 30\nexit";
     let program = load(&machine, asm, &[&array]);
     let counts = [const { AtomicU64::new(0) }; 3];
-    let user = |done: &AtomicBool| {
+    let user = |turns: &Turns| {
         let key = [0; 4];
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             for leaf in &leaves {
                 sys::update(&*array, Some(&key), &leaf.id().to_le_bytes(), 0).expect("it fits");
                 thread::yield_now();
@@ -61,10 +61,10 @@ fn an_inner_map_stays_for_a_run_that_found_it() {
     let first = create(&machine, &inner);
     let id = first.core().id().to_le_bytes();
     sys::update(&*outer, Some(&[0; 4]), &id, 0).expect("it is like the template");
-    let user = |done: &AtomicBool| {
+    let user = |turns: &Turns| {
         let mut kept = vec![Arc::clone(&first)];
         let mut round = 0_u32;
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             let map = create(&machine, &inner);
             let id = map.core().id().to_le_bytes();
             sys::update(&*outer, Some(&[0; 4]), &id, 0).expect("it is like the template");
@@ -121,9 +121,9 @@ fn counts_in_inner_maps_are_kept_while_the_maps_are_replaced() {
         .replace("[%r0+65528]", "[%r0+32760]");
         let program = load(&machine, &asm, &[&outer]);
         let kept = Mutex::new(vec![first]);
-        let user = |done: &AtomicBool| {
+        let user = |turns: &Turns| {
             for round in 0.. {
-                if done.load(Ordering::Acquire) {
+                if !turns.go_on() {
                     return;
                 }
                 let mut kept = kept.lock().expect("nobody panics");

@@ -1,11 +1,11 @@
 //! Tries: a lookup gives a prefix that the key begins with, whatever changes meanwhile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use skep_maps::flags::BPF_F_NO_PREALLOC;
 use skep_maps::{Errno, MapDef, MapType, sys};
 
-use crate::{create, def, load, machine, stress};
+use crate::{Turns, create, def, load, machine, stress};
 
 /// A key: the length in the machine's order, the data in the network's.
 fn key(len: u32, data: u32) -> [u8; 8] {
@@ -36,9 +36,9 @@ fn a_lookup_gives_a_prefix_of_its_key_while_prefixes_come_and_go() {
                found:\nldxdw %r1, [%r0]\nmov %r0, 1\nexit";
     let program = load(&machine, asm, &[&trie]);
     let (found, looked) = (AtomicU64::new(0), AtomicU64::new(0));
-    let user = |done: &AtomicBool| {
+    let user = |turns: &Turns| {
         let mut number = 0_u32;
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             number = number.wrapping_add(1);
             let data = (number.wrapping_mul(0x9e37_79b1) & 0xf0f0_0f0f).swap_bytes();
             let mut value = [0; 8];

@@ -1,11 +1,10 @@
 //! Values: words are never torn, and what is written under a lock is never mixed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use skep_maps::flags::BPF_F_LOCK;
 use skep_maps::{Map, MapDef, MapType, SpecialField, SpecialKind, sys};
 
-use crate::{RUNNERS, RUNS, create, def, key, load, machine, stress, word};
+use crate::{RUNNERS, RUNS, Turns, create, def, key, load, machine, stress, word};
 
 #[test]
 fn atomic_adds_to_an_array_are_all_counted() {
@@ -17,9 +16,9 @@ fn atomic_adds_to_an_array_are_all_counted() {
         key(4)
     );
     let program = load(&machine, &asm, &[&array]);
-    let reads = |done: &AtomicBool| {
+    let reads = |turns: &Turns| {
         let mut last = 0;
-        while !done.load(Ordering::Acquire) {
+        while turns.go_on() {
             let now = word(&*array, 0).expect("it is always there")[0];
             assert!(now >= last, "a count never goes down");
             last = now;
@@ -42,8 +41,8 @@ fn replaced_values_of_a_hash_are_seen_whole() {
          mov %r4, 0\ncall 2\nexit"
     );
     let program = load(&machine, &asm, &[&hash]);
-    let reads = |done: &AtomicBool| {
-        while !done.load(Ordering::Acquire) {
+    let reads = |turns: &Turns| {
+        while turns.go_on() {
             for key in 0..4 {
                 let Ok(words) = word(&*hash, key) else {
                     continue;
@@ -60,7 +59,8 @@ fn replaced_values_of_a_hash_are_seen_whole() {
 fn a_value_of_eight_bytes_is_never_torn() {
     for map_type in [MapType::Array, MapType::Hash, MapType::LruHash] {
         let machine = machine();
-        let map = create(&machine, &def(map_type, 4, 8, 4));
+        // In an LRU map each update has two elements at a time: the new one and the old one.
+        let map = create(&machine, &def(map_type, 4, 8, 4 + 2 * (RUNNERS + 1)));
         // A value is one byte eight times. Reads it, says 1 when it is not, writes another.
         let asm = format!(
             "{}lddw map_idx %r1, 0\ncall 1\njeq %r0, 0, write\nldxdw %r1, [%r0]\n\
@@ -72,9 +72,9 @@ fn a_value_of_eight_bytes_is_never_torn() {
             key(4)
         );
         let program = load(&machine, &asm, &[&map]);
-        let user = |done: &AtomicBool| {
+        let user = |turns: &Turns| {
             let mut byte = 0_u8;
-            while !done.load(Ordering::Acquire) {
+            while turns.go_on() {
                 for key in 0..4_u32 {
                     byte = byte.wrapping_add(1);
                     let updated = sys::update(&*map, Some(&key.to_le_bytes()), &[byte; 8], 0);
@@ -123,9 +123,9 @@ fn values_that_are_written_under_their_lock_are_never_mixed() {
              {compares}mov %r1, %r6\ncall 94\nmov %r0, 0\njeq %r9, 0, out\nmov %r0, 1\nout:\nexit"
         );
         let program = load(&machine, &asm, &[&map]);
-        let user = |done: &AtomicBool| {
+        let user = |turns: &Turns| {
             let mut number = 1 << 32;
-            while !done.load(Ordering::Acquire) {
+            while turns.go_on() {
                 for key in 0..2_u32 {
                     number += 1;
                     update(key, number);
