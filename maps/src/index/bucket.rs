@@ -4,7 +4,7 @@
 //! the chain get an odd generation, once no reader can come upon them anew; only then may
 //! the caller give their ids back.
 
-use super::chain::{Index, cell, high, low};
+use super::chain::{Index, LOOK_UP, cell, high, low};
 use super::hash::Key;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause};
 
@@ -32,16 +32,18 @@ impl Index {
     #[inline]
     pub(crate) fn lock_bucket(&self, bucket: u32) -> Option<Bucket<'_>> {
         let (head, stripe) = (self.head(bucket), self.stripe(bucket));
+        let before = try_lock(stripe).or_else(|| self.wait(stripe))?;
+        // Readers must see the lock before anything that is done under it.
+        fence(Ordering::Release);
+        Some(Bucket { index: self, head, stripe, before, unlocked: false })
+    }
+
+    #[cold]
+    fn wait(&self, stripe: &AtomicU64) -> Option<u64> {
         let mut tries = 0u32;
         loop {
-            let before = stripe.load(Ordering::Relaxed);
-            if before % 2 == 0 {
-                let (locked, taken, failed) = (before + 1, Ordering::Acquire, Ordering::Relaxed);
-                if stripe.compare_exchange_weak(before, locked, taken, failed).is_ok() {
-                    // Readers must see the lock before anything that is done under it.
-                    fence(Ordering::Release);
-                    return Some(Bucket { index: self, head, stripe, before, unlocked: false });
-                }
+            if let Some(before) = try_lock(stripe) {
+                return Some(before);
             }
             if !self.patience.lasts(tries) {
                 return None;
@@ -50,6 +52,16 @@ impl Index {
             tries = tries.wrapping_add(1);
         }
     }
+}
+
+/// Locks a stripe that is not locked; gives what it was before.
+#[inline]
+fn try_lock(stripe: &AtomicU64) -> Option<u64> {
+    let before = stripe.load(Ordering::Relaxed);
+    let (locked, taken, failed) = (before | 1, Ordering::Acquire, Ordering::Relaxed);
+    let is_free = before.is_multiple_of(2);
+    (is_free && stripe.compare_exchange_weak(before, locked, taken, failed).is_ok())
+        .then_some(before)
 }
 
 /// Where in the chain of a locked bucket an element is.
@@ -104,7 +116,7 @@ impl Bucket<'_> {
     #[inline]
     fn position(&self, is_it: impl Fn(u32, &[AtomicU64]) -> bool) -> Option<Place> {
         let (mut before, mut link) = (0, self.head.load(Ordering::Relaxed));
-        let mut left = self.index.elements();
+        let mut steps = 0u32;
         while let Some(id) = link.checked_sub(1)
             && let Some(record) = self.index.linked(id)
         {
@@ -113,8 +125,11 @@ impl Bucket<'_> {
                 return Some(Place { id, before, link: next });
             }
             (before, link) = (link, next);
-            // There are no more in a chain, unless it was made a ring.
-            left = left.checked_sub(1)?;
+            // There are no more elements in a chain than there are, unless it was made a ring.
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(LOOK_UP) && steps > self.index.elements() {
+                break;
+            }
         }
         None
     }
