@@ -4,6 +4,9 @@
 ///
 /// For a struct of yours, write its fields in order of the C struct, padding included.
 pub trait Bytes: Sized {
+    /// How many bytes it has; `None` for any number.
+    const SIZE: Option<usize>;
+
     /// The value's bytes, little-endian.
     fn to_bytes(&self) -> Vec<u8>;
 
@@ -14,6 +17,8 @@ pub trait Bytes: Sized {
 macro_rules! integers {
     ($($ty:ident)*) => { $(
         impl Bytes for $ty {
+            const SIZE: Option<usize> = Some(size_of::<Self>());
+
             fn to_bytes(&self) -> Vec<u8> {
                 self.to_le_bytes().to_vec()
             }
@@ -27,6 +32,8 @@ macro_rules! integers {
 integers! { u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 }
 
 impl Bytes for bool {
+    const SIZE: Option<usize> = Some(1);
+
     fn to_bytes(&self) -> Vec<u8> {
         vec![u8::from(*self)]
     }
@@ -40,6 +47,11 @@ impl Bytes for bool {
 }
 
 impl<T: Bytes, const N: usize> Bytes for [T; N] {
+    const SIZE: Option<usize> = match T::SIZE {
+        Some(size) => Some(size * N),
+        None => None,
+    };
+
     fn to_bytes(&self) -> Vec<u8> {
         self.iter().flat_map(Bytes::to_bytes).collect()
     }
@@ -55,6 +67,8 @@ impl<T: Bytes, const N: usize> Bytes for [T; N] {
 }
 
 impl Bytes for Vec<u8> {
+    const SIZE: Option<usize> = None;
+
     fn to_bytes(&self) -> Vec<u8> {
         self.clone()
     }

@@ -40,7 +40,8 @@
 //! # }
 //! ```
 //!
-//! Records of a ring buffer go to a callback, with a timeout and a descriptor for epoll:
+//! Records of a ring buffer go to a callback, with a timeout and a descriptor for epoll (or one after
+//! the other, see [`RingBuffer::records`]):
 //!
 //! ```
 //! # use skep::{FixedHost, Input, Object, Vm};
@@ -54,12 +55,13 @@
 //! vm.runner()?.run(&loaded.program("on_exec")?, Input::raw([0; 64]))?;
 //!
 //! let mut events = loaded.map("events")?.ring_buffer()?;
-//! let mut sizes = Vec::new();
+//! let mut calls = Vec::new();
 //! events.poll(Duration::from_millis(100), |record| {
-//!     sizes.push(record.len());
+//!     // Read in place: `record` is the ring's memory.
+//!     calls.extend(record.get::<u32>(24).ok());
 //!     ControlFlow::Continue(())
 //! })?;
-//! assert_eq!(sizes, [28]);
+//! assert_eq!(calls, [0]);
 //! # Ok(())
 //! # }
 //! ```
@@ -125,6 +127,7 @@ mod object;
 mod open;
 mod output;
 mod perf_buffer;
+mod record;
 mod ring_buffer;
 mod runner;
 mod snapshot;
@@ -142,7 +145,8 @@ pub use map::{Batch, BatchCursor, BatchWrite, Map, MapInfo, Walk};
 pub use object::{Global, MapSettings, Object};
 pub use output::Output;
 pub use perf_buffer::{PerfBuffer, PerfSample};
-pub use ring_buffer::RingBuffer;
+pub use record::Record;
+pub use ring_buffer::{Records, RingBuffer, Taken};
 pub use runner::{PacketBuffer, Runner};
 pub use snapshot::{MapSnapshot, Snapshot};
 pub use user_ring_buffer::{UserRecord, UserRingBuffer};

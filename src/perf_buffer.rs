@@ -9,7 +9,7 @@ use rustix::event::epoll;
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfRecord};
 use skep_maps::{Descriptor, PerfEventArray};
 
-use crate::{Error, Map, wait};
+use crate::{Error, Map, Record, wait};
 
 /// Takes samples out of the buffers of perf events, one for each virtual CPU, that it has
 /// opened and put into a map. Dropping it takes the events out of the map again.
@@ -25,13 +25,13 @@ pub struct PerfBuffer {
 }
 
 /// What a program put out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct PerfSample<'a> {
     /// The virtual CPU that the program ran on.
     pub cpu: u32,
     /// The bytes, then up to seven bytes of padding whose values mean nothing: as in
     /// Linux, the length and four is a multiple of eight.
-    pub data: &'a [u8],
+    pub data: Record<'a>,
 }
 
 /// What the descriptors are of.
@@ -72,7 +72,7 @@ impl PerfBuffer {
                 match record {
                     PerfRecord::Sample(data) => {
                         taken += 1;
-                        flow = callback(PerfSample { cpu, data });
+                        flow = callback(PerfSample { cpu, data: Record::of_perf(data) });
                     }
                     PerfRecord::Broken => *broken += 1,
                     // The event counts them itself, as they happen.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use skep_maps::RingBuf;
 
-use crate::{Error, Map, wait};
+use crate::{Error, Map, Record, wait};
 
 /// What the descriptor is of.
 const WHAT: &str = "ring buffer";
@@ -29,16 +29,18 @@ impl RingBuffer {
         self.map.map().downcast().expect("checked when it was made")
     }
 
+    /// Takes the records that are there, one after the other; does not wait. Discarded
+    /// records are skipped; a record that is still being written, and all behind it, stay.
+    ///
+    /// While this lives, other consumers of the map wait.
+    pub fn records(&mut self) -> Records<'_> {
+        Records { records: self.ring().records() }
+    }
+
     /// Gives each record that is there to `callback` until it breaks; does not wait.
-    /// Returns how many it gave. Discarded records are skipped; a record that is still
-    /// being written, and all behind it, stay.
-    pub fn consume(&mut self, mut callback: impl FnMut(&[u8]) -> ControlFlow<()>) -> u64 {
-        let mut bytes = Vec::new();
-        let consumed = self.ring().consume(|record| {
-            bytes.resize(record.len(), 0);
-            record.read(&mut bytes);
-            callback(&bytes)
-        });
+    /// Returns how many it gave.
+    pub fn consume(&mut self, mut callback: impl FnMut(Record<'_>) -> ControlFlow<()>) -> u64 {
+        let consumed = self.ring().consume(|data| callback(Record::of_ring(data)));
         consumed.records
     }
 
@@ -50,7 +52,7 @@ impl RingBuffer {
     pub fn poll(
         &mut self,
         timeout: Duration,
-        mut callback: impl FnMut(&[u8]) -> ControlFlow<()>,
+        mut callback: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<u64, Error> {
         let start = Instant::now();
         loop {
@@ -84,5 +86,40 @@ impl AsFd for RingBuffer {
     /// Read eight bytes from it to reset it, then consume.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring().event().expect("it was made with the consumer")
+    }
+}
+
+/// The records that are there. Iterating copies them; [`Records::next_record`] does not.
+#[derive(Debug)]
+pub struct Records<'r> {
+    records: skep_maps::Records<'r>,
+}
+
+/// A record that was taken, in the ring itself; its room is free when this is dropped.
+#[derive(Debug)]
+pub struct Taken<'r> {
+    record: skep_maps::Committed<'r>,
+}
+
+impl Records<'_> {
+    /// The next record, in place.
+    pub fn next_record(&mut self) -> Option<Taken<'_>> {
+        self.records.next_record().map(|record| Taken { record })
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.next_record().map(|taken| taken.record().to_vec())
+    }
+}
+
+impl Taken<'_> {
+    /// What the program sent.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        Record::of_ring(self.record.data())
     }
 }

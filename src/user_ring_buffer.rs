@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use skep_maps::{Errno, MapError, UserRingBuf};
 
+use crate::record::outside;
 use crate::{Bytes, Error, Map, wait};
 
 /// What the descriptor is of.
@@ -115,10 +116,7 @@ impl UserRecord {
         let inside = offset.checked_add(bytes.len()).is_some_and(|end| end <= self.len());
         let place = u32::try_from(offset).ok().zip(u32::try_from(bytes.len()).ok());
         let Some((offset, len)) = place.filter(|_| inside) else {
-            return Err(Error::Value {
-                what: format!("record of {} bytes", self.len()),
-                problem: format!("{} bytes at offset {offset} do not lie inside it", bytes.len()),
-            });
+            return Err(outside(self.len(), offset, bytes.len()));
         };
         ring_of(&self.map).record_data(self.record).part(offset, len).write(bytes);
         Ok(())

@@ -40,8 +40,7 @@ fn readable(buffer: &skep::PerfBuffer) -> bool {
 fn take(buffer: &mut skep::PerfBuffer) -> Vec<(u32, u32)> {
     let mut samples = Vec::new();
     buffer.consume(|sample| {
-        let number = u32::from_le_bytes(sample.data[..4].try_into().expect("4 bytes"));
-        samples.push((sample.cpu, number));
+        samples.push((sample.cpu, sample.data.get(0).expect("4 bytes")));
         ControlFlow::Continue(())
     });
     samples

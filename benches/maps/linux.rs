@@ -16,8 +16,8 @@ use crate::work::{
     prefix,
 };
 
+/// Operations of one run of a program.
 const OPS: i32 = 16;
-const RUNS: u32 = 25_000;
 
 struct Linux {
     kernel: Kernel,
@@ -157,7 +157,7 @@ impl Side for Linux {
             Kind::Ring => {
                 u32::try_from(RING_RECORDS).unwrap() / 16 / u32::try_from(threads).unwrap()
             }
-            _ => RUNS,
+            kind => u32::try_from(kind.operations()).unwrap() / OPS.unsigned_abs(),
         };
         if self.kind == Kind::Ring {
             // What the last round has written is not read: the ring's end is its start.

@@ -11,8 +11,6 @@ use crate::work::{
     prefix, time,
 };
 
-const OPS: u64 = 400_000;
-
 struct Native {
     kind: Kind,
     world: Arc<World>,
@@ -69,8 +67,9 @@ impl Native {
 impl Side for Native {
     fn run(&mut self, threads: usize) -> f64 {
         let cpu = |thread: u64| u32::try_from(thread).unwrap();
+        let operations = self.kind.operations();
         match self.kind {
-            Kind::Hash { key: len, entries, op } => time(threads, OPS, |thread, random| {
+            Kind::Hash { key: len, entries, op } => time(threads, operations, |thread, random| {
                 let bytes = key(len, pick(op, entries, random, thread));
                 let key = &bytes[..len];
                 match op {
@@ -84,9 +83,9 @@ impl Side for Native {
             }),
             Kind::LruEvict => {
                 let first = self.next;
-                self.next += u32::try_from(OPS).unwrap() * 2;
+                self.next += u32::try_from(operations).unwrap() * 2;
                 let used = [const { std::sync::atomic::AtomicU32::new(0) }; 2];
-                time(threads, OPS, |thread, random| {
+                time(threads, operations, |thread, random| {
                     let used = &used[usize::try_from(thread).unwrap()];
                     let n = used.load(std::sync::atomic::Ordering::Relaxed);
                     used.store(n + 1, std::sync::atomic::Ordering::Relaxed);
@@ -94,7 +93,7 @@ impl Side for Native {
                     self.put(&key.to_le_bytes(), random, cpu(thread))
                 })
             }
-            Kind::LpmLookup => time(threads, OPS, |thread, random| {
+            Kind::LpmLookup => time(threads, operations, |thread, random| {
                 let mut key = [32, 0, 0, 0, 0, 0, 0, 0];
                 key[4..].copy_from_slice(&random.to_be_bytes()[..4]);
                 self.get(&key, cpu(thread))

@@ -9,8 +9,6 @@ use dashmap::DashMap;
 
 use crate::work::{HashOp, Kind, Side, Work, key, pick, time};
 
-const OPS: u64 = 400_000;
-
 /// A map that several threads use.
 trait Shared<K>: Sync {
     fn get(&self, key: &K) -> Option<u64>;
@@ -71,7 +69,8 @@ impl<K, M: Shared<K>> Side for Peer<K, M> {
     fn run(&mut self, threads: usize) -> f64 {
         let Self { map, make, entries, op } = self;
         let (map, make, entries, op) = (&*map, *make, *entries, *op);
-        time(threads, OPS, move |thread, random| {
+        let operations = Kind::Hash { key: 0, entries, op }.operations();
+        time(threads, operations, move |thread, random| {
             let key = make(pick(op, entries, random, thread));
             match op {
                 HashOp::Get => map.get(&key).unwrap_or(0),

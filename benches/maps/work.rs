@@ -26,6 +26,17 @@ pub(crate) enum Kind {
     Ring,
 }
 
+impl Kind {
+    /// How many operations one thread does in a round: enough for the caches to know a map
+    /// of a million entries.
+    pub(crate) fn operations(self) -> u64 {
+        match self {
+            Kind::Hash { entries: 1_000_000.., .. } => 2_000_000,
+            _ => 400_000,
+        }
+    }
+}
+
 /// What is done with a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HashOp {

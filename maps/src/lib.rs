@@ -58,8 +58,8 @@ pub use resource::{Descriptor, Resource};
 pub use shared::{attach, create_shared};
 pub use socket::{Socket, SocketDef, SocketState};
 pub use types::{
-    CgroupArray, Consumed, Drain, Holds, Keys, MapType, PerfEventArray, ProgArray, Record, RingBuf,
-    StackTrace, UserNext, UserRecord, UserRingBuf, UserSample, create,
+    CgroupArray, Committed, Consumed, Drain, Holds, Keys, MapType, PerfEventArray, ProgArray,
+    Record, Records, RingBuf, StackTrace, UserNext, UserRecord, UserRingBuf, UserSample, create,
 };
 pub use world::{ProgramRef, Upcall, World};
 pub use xdp_socket::XdpSocket;

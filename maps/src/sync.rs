@@ -49,11 +49,12 @@ pub(crate) fn nap() {
 #[inline]
 pub(crate) fn thread_number() -> usize {
     use std::cell::Cell;
+    use std::collections::BTreeSet;
     use std::sync::Mutex;
 
     use crate::world::lock;
 
-    static FREE: Mutex<(Vec<usize>, usize)> = Mutex::new((Vec::new(), 0));
+    static FREE: Mutex<(BTreeSet<usize>, usize)> = Mutex::new((BTreeSet::new(), 0));
 
     struct Number;
     thread_local! {
@@ -62,7 +63,7 @@ pub(crate) fn thread_number() -> usize {
     }
     impl Drop for Number {
         fn drop(&mut self) {
-            lock(&FREE).0.push(OWN.replace(usize::MAX));
+            lock(&FREE).0.insert(OWN.replace(usize::MAX));
         }
     }
 
@@ -71,7 +72,7 @@ pub(crate) fn thread_number() -> usize {
         let own = {
             let mut free = lock(&FREE);
             let next = free.1;
-            free.0.pop().unwrap_or_else(|| {
+            free.0.pop_first().unwrap_or_else(|| {
                 free.1 += 1;
                 next
             })

@@ -408,7 +408,7 @@ impl Layout {
         own.chain(pointers.map(|field| (field.range(), Access::Read))).collect()
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, to: GuestSlice<'_>, value: Source<'_>) {
         if self.special.is_empty() {
             match value {

@@ -142,7 +142,7 @@ impl<'w> GuestSlice<'w> {
     /// # Panics
     ///
     /// When `bytes` has another length.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, bytes: &[u8]) {
         assert_eq!(bytes.len(), self.len(), "as many bytes as the slice has");
         let mut at = self.start;

@@ -1,21 +1,22 @@
 //! Chained hash index: its layout, and its readers, who take no lock and write nothing.
 //!
-//! A **bucket** is one cell: the first element of its chain. An **element** is a record of
+//! A **chain** starts at a cell, its head: the first element. An **element** is a record of
 //! cells: its link to the next one together with its generation, then its key. The
-//! generation is odd while the element is free or being filled. Buckets are spread over a
-//! few **stripes**; a stripe is a count that is odd while a writer has it locked and
-//! different after each change of one of its buckets.
+//! generation is odd while the element is free or being filled. A cache line is a **group**
+//! of chains and their lock: a count that is odd while a writer has the group locked and
+//! different after each change of one of its chains. So whoever has looked at the count has
+//! the heads at hand.
 //!
 //! Elements are recycled at once, so a reader may stand on one that moves to another
 //! place or another chain. It may have been led astray, past its key, or to an element
 //! that is filled for its key and not in the chain yet. So what it found, or that it found
-//! nothing, counts only if the stripe's count is what it was before the walk; otherwise it
-//! walks again. While a writer holds the stripe the count stands still too, and that is
+//! nothing, counts only if the group's count is what it was before the walk; otherwise it
+//! walks again. While a writer holds the group the count stands still too, and that is
 //! right: one change at a time becomes visible by one store, and cannot hide an element
 //! that stays (a replacement takes the old one's place, see `bucket.rs`).
 //!
 //! What is read from an element after the walk, its value, is its own if the generation
-//! still is the one that was found (a sequence lock).
+//! still is the one that was found, and even (a sequence lock).
 //!
 //! Everything is addressed by ids and offsets in one host segment, so that it may lie in
 //! a file shared by several processes. What they write there is not trusted: a link that
@@ -30,17 +31,16 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause};
 /// The index of one hash map: which element has which key.
 #[derive(Debug)]
 pub(crate) struct Index {
-    /// For each bucket, the first element's id + 1, or 0.
-    heads: Cells32,
-    stripes: Cells64,
+    /// The groups: a count, then for each chain its first element's id + 1, or 0.
+    groups: Cells32,
     records: Cells64,
-    /// The number of buckets, less one.
-    mask: u32,
-    /// The number of stripes, less one.
-    stripe_mask: u32,
+    /// The number of groups, less one.
+    group_mask: u32,
+    /// The number of buckets that user space sees, less one.
+    bucket_mask: u32,
     elements: u32,
     key_size: usize,
-    key_words: usize,
+    pub(super) key_words: usize,
     /// Cells from one record to the next.
     stride: usize,
     pub(super) patience: Patience,
@@ -54,15 +54,20 @@ pub(crate) struct Found {
     pub(crate) generation: u32,
 }
 
-/// The most stripes: threads seldom meet on one, and all of them fit into a small cache.
-const MOST_STRIPES: u64 = 256;
+/// Cells of a group: a cache line.
+const LINE: usize = 16;
+/// Chains of a group: all of its cells but the count.
+const CHAINS: u32 = 15;
+/// So many buckets of the kernel's are one group here: there are nearly four chains for one
+/// of its buckets, so that most have one element at most, or nearly two when the caches
+/// cannot hold them anyway.
+fn buckets_of_group(buckets: u64) -> u64 {
+    if buckets <= 1 << 17 { 4 } else { 8 }
+}
 
-/// Cells from one stripe to the next: a cache line.
-const LINE: usize = 8;
-
-/// So many buckets, as a power of two, are one bucket of the kernel's: most chains then
-/// have one element at most.
-const SPLIT: u32 = 1;
+/// A group's cells. The count has 31 bits and the lock: a reader would have to sleep through
+/// 2^31 changes of one group to take them for none, as with the kernel's `seqcount_t`.
+pub(crate) type Group = [AtomicU32; LINE];
 
 /// How often a reader looks whether it was led astray, in elements.
 pub(super) const LOOK_UP: u32 = 64;
@@ -72,52 +77,56 @@ impl Index {
     pub(crate) fn new(parts: &mut Parts<'_>, capacity: u32, elements: u32, key_size: u32) -> Self {
         let key_size = key_size as usize;
         let key_words = key_size.div_ceil(8);
-        // A record of up to four cells does not lie across two cache lines.
-        let stride = if key_words == 2 { 4 } else { key_words + 1 };
-        let buckets = (u64::from(capacity).next_power_of_two() << SPLIT).min(1 << 31);
-        let stripes = buckets.min(MOST_STRIPES);
-        let mask = |count: u64| u32::try_from(count - 1).expect("at most 2^31");
+        let buckets = u64::from(capacity).next_power_of_two();
+        let groups = (buckets / buckets_of_group(buckets)).clamp(1, 1 << 27);
+        let mask = |count: u64| u32::try_from(count - 1).expect("at most 2^32");
         Self {
-            heads: parts.cells32(buckets),
-            stripes: parts.cells64(stripes * LINE as u64),
-            records: parts.cells64(u64::from(elements).saturating_mul(stride as u64)),
-            mask: mask(buckets),
-            stripe_mask: mask(stripes),
+            groups: parts.cells32(groups * LINE as u64),
+            records: parts.cells64(u64::from(elements).saturating_mul(key_words as u64 + 1)),
+            group_mask: mask(groups),
+            bucket_mask: mask(buckets),
             elements,
             key_size,
             key_words,
-            stride,
+            stride: key_words + 1,
             patience: parts.patience(),
         }
     }
 
-    /// The number of buckets that user space sees, as many as the kernel has: what stands
-    /// in two here is one there.
+    /// The number of buckets that user space sees, as many as the kernel has.
     pub(crate) fn buckets(&self) -> u32 {
-        (self.mask >> SPLIT) + 1
+        // 2^32 of them would be one less here; no map has so many.
+        self.bucket_mask.saturating_add(1)
     }
 
-    /// The bucket of a key.
-    #[inline]
-    pub(crate) fn bucket_of(&self, key: &Key<'_>) -> u32 {
-        key.hash() & self.mask
+    /// The number of groups.
+    pub(crate) fn groups(&self) -> u32 {
+        self.group_mask + 1
     }
 
-    /// The bucket of the key that an element has or had.
-    pub(crate) fn bucket_of_element(&self, id: u32) -> u32 {
+    /// The group and the chain for a hash. The group comes from its low bits, as the bucket
+    /// that user space sees; the chain from the others.
+    #[inline(always)]
+    pub(crate) fn chain(&self, hash: u32) -> (&Group, usize) {
+        let (groups, _) = self.groups.as_chunks::<LINE>();
+        let chain = ((hash >> 20) * CHAINS) >> 12;
+        (&groups[(hash & self.group_mask) as usize], 1 + chain as usize)
+    }
+
+    /// The hash of the key that an element has or had.
+    pub(crate) fn hash_of(&self, id: u32) -> u32 {
         let words = &self.record(id)[1..=self.key_words];
         let words = words.iter().map(|word| word.load(Ordering::Relaxed));
-        hash_of_words(self.key_size, words) & self.mask
+        hash_of_words(self.key_size, words)
     }
 
     /// Finds the element that has a key.
     #[inline]
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<Found> {
         let key = Key::new(bytes);
-        // Lengths that are known at compile time make the usual keys cheap.
         match self.key_words {
-            1 => self.search(&key, |id| self.records.get(id as usize * 2..id as usize * 2 + 2)),
-            2 => self.search(&key, |id| self.records.get(id as usize * 4..id as usize * 4 + 3)),
+            1 => self.search(&key, |id| self.short_record(id)),
+            2 => self.search(&key, |id| self.medium_record(id)),
             _ => self.search(&key, |id| self.linked(id)),
         }
     }
@@ -128,11 +137,11 @@ impl Index {
         key: &Key<'_>,
         record: impl Fn(u32) -> Option<&'s [AtomicU64]>,
     ) -> Option<Found> {
-        let bucket = self.bucket_of(key);
-        let (head, stripe) = (self.head(bucket), self.stripe(bucket));
+        let (group, chain) = self.chain(key.hash());
+        let (count, head) = (&group[0], &group[chain]);
         let mut tries = 0;
         'again: loop {
-            let start = stripe.load(Ordering::Acquire);
+            let start = count.load(Ordering::Acquire);
             let mut link = head.load(Ordering::Acquire);
             let mut steps = 0u32;
             while let Some(id) = link.checked_sub(1)
@@ -141,11 +150,8 @@ impl Index {
                 let first = record[0].load(Ordering::Acquire);
                 if key.stands_in(record) {
                     fence(Ordering::Acquire);
-                    let generation = high(first);
-                    let after = high(record[0].load(Ordering::Relaxed));
-                    let unchanged = stripe.load(Ordering::Relaxed) == start;
-                    if unchanged && generation == after && generation.is_multiple_of(2) {
-                        return Some(Found { id, generation });
+                    if count.load(Ordering::Relaxed) == start {
+                        return Some(Found { id, generation: high(first) });
                     }
                     if !self.patience.lasts(tries) {
                         return None;
@@ -157,13 +163,13 @@ impl Index {
                 link = low(first);
                 steps += 1;
                 if steps.is_multiple_of(LOOK_UP)
-                    && (stripe.load(Ordering::Relaxed) != start || steps > self.elements)
+                    && (count.load(Ordering::Relaxed) != start || steps > self.elements)
                 {
                     break;
                 }
             }
             fence(Ordering::Acquire);
-            if stripe.load(Ordering::Relaxed) == start || !self.patience.lasts(tries) {
+            if count.load(Ordering::Relaxed) == start || !self.patience.lasts(tries) {
                 return None;
             }
             tries = tries.wrapping_add(1);
@@ -175,7 +181,9 @@ impl Index {
     #[inline]
     pub(crate) fn still(&self, found: Found) -> bool {
         fence(Ordering::Acquire);
-        high(self.record(found.id)[0].load(Ordering::Relaxed)) == found.generation
+        let now = high(self.record(found.id)[0].load(Ordering::Relaxed));
+        // One that was just leaving, as the odd generation says, may be filled anew by now.
+        now == found.generation && now.is_multiple_of(2)
     }
 
     /// Copies the key of an element out; `false` when it has gone.
@@ -188,50 +196,49 @@ impl Index {
         self.still(found)
     }
 
-    /// The elements of a bucket that user space sees, in an order that stays the same while
-    /// nothing changes.
-    pub(crate) fn bucket_elements(&self, number: u32) -> Vec<Found> {
+    /// The elements of a group at one moment, in an order that stays the same while nothing
+    /// changes.
+    pub(crate) fn group_elements(&self, number: u32) -> Vec<Found> {
+        let (groups, _) = self.groups.as_chunks::<LINE>();
+        let [count, heads @ ..] = &groups[number as usize];
         let mut elements = Vec::new();
-        for part in 0..1 << SPLIT {
-            self.add_chain(number << SPLIT | part, &mut elements);
+        for tries in 0.. {
+            let start = count.load(Ordering::Acquire);
+            for head in heads {
+                let mut link = head.load(Ordering::Acquire);
+                while let Some(id) = link.checked_sub(1)
+                    && let Some(record) = self.linked(id)
+                {
+                    let first = record[0].load(Ordering::Acquire);
+                    elements.push(Found { id, generation: high(first) });
+                    link = low(first);
+                    if elements.len() > self.elements as usize {
+                        break;
+                    }
+                }
+            }
+            fence(Ordering::Acquire);
+            let same = count.load(Ordering::Relaxed) == start;
+            // Under a writer's hands there may be an element that is just going.
+            if same && elements.iter().all(|found| found.generation % 2 == 0) {
+                break;
+            }
+            elements.clear();
+            if !self.patience.lasts(tries) {
+                break;
+            }
+            pause(tries);
         }
         elements
     }
 
-    /// Adds the elements of a chain at one moment.
-    fn add_chain(&self, bucket: u32, elements: &mut Vec<Found>) {
-        let (head, stripe) = (self.head(bucket), self.stripe(bucket));
-        let before = elements.len();
-        for tries in 0.. {
-            let start = stripe.load(Ordering::Acquire);
-            let mut link = head.load(Ordering::Acquire);
-            while let Some(id) = link.checked_sub(1)
-                && let Some(record) = self.linked(id)
-            {
-                let first = record[0].load(Ordering::Acquire);
-                elements.push(Found { id, generation: high(first) });
-                link = low(first);
-                if elements.len() - before > self.elements as usize {
-                    break;
-                }
-            }
-            fence(Ordering::Acquire);
-            let same = stripe.load(Ordering::Relaxed) == start;
-            // Under a writer's hands there may be an element that is just going.
-            if same && elements[before..].iter().all(|found| found.generation % 2 == 0) {
-                return;
-            }
-            elements.truncate(before);
-            if !self.patience.lasts(tries) {
-                return;
-            }
-            pause(tries);
-        }
-    }
-
-    /// The keys in a bucket; `None` behind the last one.
+    /// The keys in a bucket that user space sees; `None` behind the last one.
     pub(crate) fn bucket_keys(&self, number: u32) -> Option<Vec<Vec<u8>>> {
-        let elements = (number < self.buckets()).then(|| self.bucket_elements(number))?;
+        let elements = (number < self.buckets()).then(|| {
+            let mut elements = self.group_elements(number & self.group_mask);
+            elements.retain(|element| self.hash_of(element.id) & self.bucket_mask == number);
+            elements
+        })?;
         let key = |element| {
             let mut key = vec![0; self.key_size];
             self.copy_key(element, &mut key).then_some(key)
@@ -246,33 +253,38 @@ impl Index {
         if let Some(bytes) = bytes
             && let Some(found) = self.find(bytes)
         {
-            let own = self.bucket_of(&Key::new(bytes)) >> SPLIT;
-            let elements = self.bucket_elements(own);
+            let own = Key::new(bytes).hash() & self.group_mask;
+            let elements = self.group_elements(own);
             let mut behind = elements.iter().skip_while(|e| e.id != found.id).skip(1);
             if behind.any(|&element| self.copy_key(element, out)) {
                 return true;
             }
             number = own + 1;
         }
-        (number..self.buckets()).any(|number| {
-            let elements = self.bucket_elements(number);
+        (number..self.groups()).any(|number| {
+            let elements = self.group_elements(number);
             elements.into_iter().any(|element| self.copy_key(element, out))
         })
     }
 
-    /// How many elements there are, by walking all buckets.
+    /// How many elements there are, by walking all groups.
     pub(crate) fn count(&self) -> u64 {
-        (0..self.buckets()).map(|number| self.bucket_elements(number).len() as u64).sum()
+        (0..self.groups()).map(|number| self.group_elements(number).len() as u64).sum()
     }
 
+    /// As [`Index::linked`], for keys of one word: lengths that are known at compile time make
+    /// the usual keys cheap.
     #[inline(always)]
-    pub(super) fn head(&self, bucket: u32) -> &AtomicU32 {
-        &self.heads[bucket as usize]
+    pub(super) fn short_record(&self, id: u32) -> Option<&[AtomicU64]> {
+        let start = id as usize * 2;
+        self.records.get(start..start + 2)
     }
 
+    /// The same for keys of two words.
     #[inline(always)]
-    pub(super) fn stripe(&self, bucket: u32) -> &AtomicU64 {
-        &self.stripes[(bucket & self.stripe_mask) as usize * LINE]
+    pub(super) fn medium_record(&self, id: u32) -> Option<&[AtomicU64]> {
+        let start = id as usize * 3;
+        self.records.get(start..start + 3)
     }
 
     /// The record of an element that a link leads to; `None` when it leads nowhere.

@@ -5,94 +5,116 @@
 //! segment that is shared. In a file a link may be any number: one that is no element's id
 //! is taken for a head's, and so ends a list.
 
-use crate::segment::{Cells64, Parts};
-use crate::sync::Ordering;
+use crate::segment::{Cells32, Parts};
+use crate::sync::{AtomicU32, Ordering};
 
-/// The rings: for each id, the one before in the upper half of a cell and the one after in
-/// the lower half.
+/// Elements and heads with what is known of them, side by side: who works on one finds it
+/// all in one cache line.
 #[derive(Debug)]
 pub(super) struct Lists {
-    cells: Cells64,
+    cells: Cells32,
     elements: u32,
 }
 
+/// A node's cells: the id before it, the one after it, its state and its reference bit.
+type Node = [AtomicU32; 4];
+const BEFORE: usize = 0;
+const AFTER: usize = 1;
+const STATE: usize = 2;
+const REFERENCE: usize = 3;
+
+/// Nodes of a cache line.
+pub(super) const LINE: u32 = 4;
+
 impl Lists {
-    /// Rings of `elements` elements with `heads` heads, which are to be cleared.
-    pub(super) fn new(parts: &mut Parts<'_>, elements: u32, heads: u32) -> Self {
-        Self { cells: parts.cells64(u64::from(elements) + u64::from(heads)), elements }
+    /// Nodes for `ids` ids, which begin at a cache line: `elements` elements, then heads,
+    /// which are to be cleared, and at last one that is neither.
+    pub(super) fn new(parts: &mut Parts<'_>, elements: u32, ids: u64) -> Self {
+        Self { cells: parts.cells32(ids * 4), elements }
+    }
+
+    /// What the owner of the lists knows of an element.
+    #[inline(always)]
+    pub(super) fn state(&self, id: u32) -> &AtomicU32 {
+        &self.node(id)[STATE]
+    }
+
+    /// Whether an element was referenced: 0 or 1, which anybody may set.
+    #[inline(always)]
+    pub(super) fn reference(&self, id: u32) -> &AtomicU32 {
+        &self.node(id)[REFERENCE]
     }
 
     /// Makes an empty ring of a head.
     pub(super) fn clear(&self, head: u32) {
-        self.set(head, head, head);
+        self.join(head, head);
     }
 
     /// The id after `id`; of a head, the ring's first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&self, id: u32) -> u32 {
-        self.get(id).1
+        self.node(id)[AFTER].load(Ordering::Relaxed)
     }
 
     /// The id before `id`; of a head, the ring's last.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prev(&self, id: u32) -> u32 {
-        self.get(id).0
+        self.node(id)[BEFORE].load(Ordering::Relaxed)
     }
 
     /// The first element of a ring.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first(&self, head: u32) -> Option<u32> {
         Some(self.next(head)).filter(|&id| self.is_element(id))
     }
 
     /// The last element of a ring.
-    #[inline]
+    #[inline(always)]
     pub(super) fn last(&self, head: u32) -> Option<u32> {
         Some(self.prev(head)).filter(|&id| self.is_element(id))
     }
 
     /// Whether an id is an element's; otherwise it is a head's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_element(&self, id: u32) -> bool {
         id < self.elements
     }
 
     /// Puts an element that is in no ring first.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&self, head: u32, id: u32) {
         let first = self.next(head);
-        self.set(id, head, first);
-        self.set(head, if first == head { id } else { self.prev(head) }, id);
-        if first != head {
-            self.set(first, id, self.next(first));
-        }
+        self.join(id, first);
+        self.join(head, id);
     }
 
     /// Takes an element out of its ring.
-    #[inline]
+    #[inline(always)]
     pub(super) fn remove(&self, id: u32) {
-        let (before, after) = self.get(id);
-        if before == after {
-            self.set(before, before, before);
-            return;
-        }
-        self.set(before, self.prev(before), after);
-        self.set(after, before, self.next(after));
+        self.join(self.prev(id), self.next(id));
     }
 
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
-    fn get(&self, id: u32) -> (u32, u32) {
-        let Some(cell) = self.cells.get(id as usize) else { return (id, id) };
-        let cell = cell.load(Ordering::Relaxed);
-        ((cell >> 32) as u32, cell as u32)
+    /// Puts all elements of one ring first in another, as they stand; the first is empty then.
+    pub(super) fn splice(&self, from: u32, to: u32) {
+        let (first, last) = (self.next(from), self.prev(from));
+        if first != from {
+            self.join(last, self.next(to));
+            self.join(to, first);
+            self.clear(from);
+        }
     }
 
-    #[inline]
-    fn set(&self, id: u32, before: u32, after: u32) {
-        let cell = u64::from(before) << 32 | u64::from(after);
-        if let Some(place) = self.cells.get(id as usize) {
-            place.store(cell, Ordering::Relaxed);
-        }
+    /// Makes `after` the one after `before`.
+    #[inline(always)]
+    fn join(&self, before: u32, after: u32) {
+        self.node(before)[AFTER].store(after, Ordering::Relaxed);
+        self.node(after)[BEFORE].store(before, Ordering::Relaxed);
+    }
+
+    /// The node of an id; for a number that is none, the last one.
+    #[inline(always)]
+    fn node(&self, id: u32) -> &Node {
+        let (nodes, _) = self.cells.as_chunks();
+        &nodes[(id as usize).min(nodes.len() - 1)]
     }
 }

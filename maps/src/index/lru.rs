@@ -21,7 +21,7 @@
 //! element that is none, no walk is longer than there are elements, and whoever does not
 //! get a lock does without: then elements are lost, and at worst there are none to be had.
 
-use super::list::Lists;
+use super::list::{self, Lists};
 use crate::patience::Patience;
 use crate::segment::{Cells32, Parts};
 use crate::sync::{AtomicU32, Ordering};
@@ -43,21 +43,16 @@ enum Kind {
     LocalPending,
 }
 
-/// Lists of a set, and of a CPU's local ones.
-const SET_LISTS: u32 = 3;
-const LOCAL_LISTS: u32 = 2;
-
 /// The lists of one map, in its segment. All methods may be called from any thread.
 #[derive(Debug)]
 pub(crate) struct Lru {
+    /// An element's state is its [`Kind`] of list and above it its CPU.
     lists: Lists,
-    /// For each element, its [`Kind`] of list and above it its CPU.
-    states: Cells32,
-    /// For each element, whether it was referenced.
-    references: Cells32,
     sets: Cells32,
     locals: Cells32,
     elements: u32,
+    /// The first head's id.
+    heads: u32,
     cpus: u32,
     sharing: Sharing,
     patience: Patience,
@@ -88,13 +83,14 @@ impl Lru {
     /// The lists of `elements` elements for `cpus` CPUs.
     pub(crate) fn new(parts: &mut Parts<'_>, elements: u32, cpus: u32, sharing: Sharing) -> Self {
         let sets = if sharing == Sharing::Common { 1 } else { cpus };
+        let heads = elements.next_multiple_of(list::LINE);
+        let ids = u64::from(heads) + u64::from(cpus + sets) * u64::from(list::LINE);
         Self {
-            lists: Lists::new(parts, elements, sets * SET_LISTS + cpus * LOCAL_LISTS),
-            states: parts.cells32(u64::from(elements)),
-            references: parts.cells32(u64::from(elements)),
+            lists: Lists::new(parts, elements, ids),
             sets: parts.cells32(u64::from(sets * LINE)),
             locals: parts.cells32(u64::from(cpus * LINE)),
             elements,
+            heads,
             cpus,
             sharing,
             patience: parts.patience(),
@@ -106,8 +102,8 @@ impl Lru {
     pub(crate) fn fill(&self) {
         let lists = &self.lists;
         let sets = self.sets();
-        (self.elements..self.elements + sets * SET_LISTS + self.cpus * LOCAL_LISTS)
-            .for_each(|head| lists.clear(head));
+        let heads = (self.cpus + sets) * list::LINE;
+        (self.heads..self.heads + heads).for_each(|head| lists.clear(head));
         for set in 0..sets {
             let start = self.set_head(set, Kind::Inactive);
             self.set_cell(set, ROTATION).store(start, Ordering::Relaxed);
@@ -120,7 +116,7 @@ impl Lru {
     /// Takes an element for CPU `cpu`. When none is free, `evict` is asked to take
     /// elements out of the index; it says no when the element is not there.
     /// `None` when nothing can be had.
-    pub(crate) fn take(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    pub(crate) fn take(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         match self.sharing {
             Sharing::Common => self.take_common(cpu, evict),
             Sharing::Percpu => self.take_percpu(cpu, evict),
@@ -151,13 +147,14 @@ impl Lru {
     /// Notes that a program looked the element up. It writes only when it has to.
     #[inline]
     pub(crate) fn reference(&self, id: u32) {
-        let cell = &self.references[id as usize];
+        let cell = self.lists.reference(id);
         if cell.load(Ordering::Relaxed) == 0 {
             cell.store(1, Ordering::Relaxed);
         }
     }
 
-    fn take_common(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    #[inline(always)]
+    fn take_common(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         {
             let _guard = self.lock_local(cpu)?;
             if self.lists.first(self.local_head(cpu, Kind::LocalFree)).is_none() {
@@ -179,14 +176,10 @@ impl Lru {
     /// Fills a CPU's free list from the common one and by evicting; what was pending joins
     /// the common lists (kernel `bpf_lru_list_pop_free_to_local`). The caller holds the
     /// local lock.
-    fn refill(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) {
+    fn refill(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) {
         let target = (self.elements / self.cpus / 2).clamp(1, REFILL);
         let Some(mut set) = Set::lock(self, 0) else { return };
-        let (lists, pending) = (set.lists, self.local_head(cpu, Kind::LocalPending));
-        for _ in 0..self.elements {
-            let Some(id) = lists.last(pending) else { break };
-            set.adopt(id);
-        }
+        set.adopt(self.local_head(cpu, Kind::LocalPending));
         set.rotate();
         let to = (self.local_head(cpu, Kind::LocalFree), state(Kind::LocalFree, cpu));
         let mut got = 0;
@@ -202,6 +195,7 @@ impl Lru {
     }
 
     /// Puts an element that is on no list on a CPU's pending list.
+    #[inline(always)]
     fn add_pending(&self, cpu: u32, id: u32) {
         self.state(id).store(state(Kind::LocalPending, cpu), Ordering::Relaxed);
         self.unreference(id);
@@ -209,7 +203,7 @@ impl Lru {
     }
 
     /// Takes an element from some CPU's local lists, each in turn.
-    fn steal(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    fn steal(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         let next = self.local_cell(cpu, STEAL);
         let first = next.load(Ordering::Relaxed) % self.cpus;
         let mut victim = first;
@@ -224,7 +218,7 @@ impl Lru {
     }
 
     /// A free element, or the oldest pending one, unreferenced if there is such.
-    fn steal_from(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    fn steal_from(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         let _guard = self.lock_local(cpu)?;
         let lists = &self.lists;
         let head = self.local_head(cpu, Kind::LocalPending);
@@ -240,7 +234,7 @@ impl Lru {
         Some(id)
     }
 
-    fn take_percpu(&self, cpu: u32, evict: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    fn take_percpu(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         let mut set = Set::lock(self, cpu)?;
         set.rotate();
         if set.first_free().is_none() {
@@ -256,42 +250,51 @@ impl Lru {
         if self.sharing == Sharing::Common { 1 } else { self.cpus }
     }
 
+    #[inline(always)]
     fn is_referenced(&self, id: u32) -> bool {
-        self.references[id as usize].load(Ordering::Relaxed) != 0
+        self.lists.reference(id).load(Ordering::Relaxed) != 0
     }
 
+    #[inline(always)]
     fn unreference(&self, id: u32) {
-        self.references[id as usize].store(0, Ordering::Relaxed);
+        self.lists.reference(id).store(0, Ordering::Relaxed);
     }
 
+    #[inline(always)]
     fn state(&self, id: u32) -> &AtomicU32 {
-        &self.states[id as usize]
+        self.lists.state(id)
     }
 
+    #[inline(always)]
     fn set_cell(&self, set: u32, cell: usize) -> &AtomicU32 {
         &self.sets[(set * LINE) as usize + cell]
     }
 
+    #[inline(always)]
     fn local_cell(&self, cpu: u32, cell: usize) -> &AtomicU32 {
         &self.locals[(cpu * LINE) as usize + cell]
     }
 
+    #[inline(always)]
     fn lock_local(&self, cpu: u32) -> Option<WordGuard<'_>> {
         WordGuard::take(self.local_cell(cpu, LOCK), &self.patience)
     }
 
     /// An element's kind of list, as a number, and its CPU, which there is.
+    #[inline(always)]
     fn kind_and_cpu(&self, id: u32) -> (u32, u32) {
         let (kind, cpu) = parts(self.state(id).load(Ordering::Relaxed));
         (kind, cpu.min(self.cpus - 1))
     }
 
+    #[inline(always)]
     fn set_head(&self, set: u32, kind: Kind) -> u32 {
-        self.elements + self.cpus * LOCAL_LISTS + set * SET_LISTS + kind as u32
+        self.heads + (self.cpus + set) * list::LINE + kind as u32
     }
 
+    #[inline(always)]
     fn local_head(&self, cpu: u32, kind: Kind) -> u32 {
-        self.elements + cpu * LOCAL_LISTS + (kind as u32 - Kind::LocalFree as u32)
+        self.heads + cpu * list::LINE + (kind as u32 - Kind::LocalFree as u32)
     }
 }
 
@@ -309,11 +312,13 @@ impl<'s> Set<'s> {
         Some(Self { lru, lists: &lru.lists, number, _guard: guard })
     }
 
+    #[inline(always)]
     fn head(&self, kind: Kind) -> u32 {
         self.lru.set_head(self.number, kind)
     }
 
     /// The first free element, which may be one that never was in use.
+    #[inline(always)]
     fn first_free(&mut self) -> Option<u32> {
         let head = self.head(Kind::Free);
         if let Some(id) = self.lists.first(head) {
@@ -336,10 +341,12 @@ impl<'s> Set<'s> {
         if self.lru.sharing == Sharing::Common { REFILL } else { PERCPU_REFILL }
     }
 
+    #[inline(always)]
     fn count(&self, cell: usize) -> &AtomicU32 {
         self.lru.set_cell(self.number, cell)
     }
 
+    #[inline(always)]
     fn add(&self, kind: u32, change: i32) {
         let cell = match kind {
             kind if kind == Kind::Active as u32 => ACTIVE,
@@ -352,6 +359,7 @@ impl<'s> Set<'s> {
 
     /// An element leaves its place: a rotation that would have begun there begins at the
     /// one before.
+    #[inline(always)]
     fn leave(&mut self, id: u32) {
         let rotation = self.count(ROTATION);
         if rotation.load(Ordering::Relaxed) == id {
@@ -362,6 +370,7 @@ impl<'s> Set<'s> {
 
     /// Moves an element of this set to the head of one of its lists; it loses its
     /// reference (kernel `__bpf_lru_node_move`).
+    #[inline(always)]
     fn move_to(&mut self, id: u32, kind: Kind) {
         let (from, cpu) = self.lru.kind_and_cpu(id);
         self.add(from, -1);
@@ -372,20 +381,36 @@ impl<'s> Set<'s> {
         self.lists.push(self.head(kind), id);
     }
 
-    /// Takes a pending element in from a local list (kernel `__local_list_flush`).
-    fn adopt(&mut self, id: u32) {
-        let referenced = self.lru.is_referenced(id);
-        let kind = if referenced { Kind::Active } else { Kind::Inactive };
-        let cpu = self.lru.kind_and_cpu(id).1;
-        self.add(kind as u32, 1);
-        self.lru.state(id).store(state(kind, cpu), Ordering::Relaxed);
-        self.lru.unreference(id);
-        self.lists.remove(id);
-        self.lists.push(self.head(kind), id);
+    /// Takes the elements of a local list in, the oldest first: referenced ones become
+    /// active, others inactive (kernel `__local_list_flush`).
+    fn adopt(&mut self, pending: u32) {
+        let (mut at, mut inactive) = (self.lists.prev(pending), 0);
+        for _ in 0..self.lru.elements {
+            if !self.lists.is_element(at) {
+                break;
+            }
+            let (id, newer) = (at, self.lists.prev(at));
+            let cpu = self.lru.kind_and_cpu(id).1;
+            let kind = if self.lru.is_referenced(id) { Kind::Active } else { Kind::Inactive };
+            self.lru.state(id).store(state(kind, cpu), Ordering::Relaxed);
+            if kind == Kind::Active {
+                self.lru.unreference(id);
+                self.lists.remove(id);
+                self.lists.push(self.head(kind), id);
+                self.add(kind as u32, 1);
+            } else {
+                inactive += 1;
+            }
+            at = newer;
+        }
+        // What is left keeps its order.
+        self.lists.splice(pending, self.head(Kind::Inactive));
+        self.add(Kind::Inactive as u32, inactive);
     }
 
     /// Moves a free or evicted element of this set to a list of free ones, given as its
     /// head and the state that goes with it (kernel `__bpf_lru_node_move_to_free`).
+    #[inline(always)]
     fn release(&mut self, id: u32, (head, state): (u32, u32)) {
         self.add(self.lru.kind_and_cpu(id).0, -1);
         self.lru.state(id).store(state, Ordering::Relaxed);
@@ -452,7 +477,7 @@ impl<'s> Set<'s> {
 
     /// Evicts up to `wanted` elements from the end of the inactive list, and if there are
     /// none to be had, one of any (kernel `__bpf_lru_list_shrink`).
-    fn shrink(&mut self, wanted: u32, to: (u32, u32), evict: &mut dyn FnMut(u32) -> bool) {
+    fn shrink(&mut self, wanted: u32, to: (u32, u32), evict: &mut impl FnMut(u32) -> bool) {
         let head = self.head(Kind::Inactive);
         let (mut got, mut at) = (0, self.lists.prev(head));
         for _ in 0..self.scans() {

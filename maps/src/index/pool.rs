@@ -40,7 +40,7 @@ const LINE64: usize = 8;
 const LINE32: usize = 16;
 
 /// More shards help nobody.
-const MOST_SHARDS: u32 = 8;
+const MOST_SHARDS: u32 = 16;
 
 impl Pool {
     /// A pool of the ids `0..capacity` and `spares` more, for about `threads` threads. Some
@@ -53,7 +53,8 @@ impl Pool {
         threads: u32,
         is_shared: bool,
     ) -> Self {
-        let shards = threads.clamp(1, MOST_SHARDS).next_power_of_two() as usize;
+        // Twice as many as threads, whose numbers may not be the lowest ones.
+        let shards = threads.saturating_mul(2).clamp(1, MOST_SHARDS).next_power_of_two() as usize;
         let spare_count = spares as usize;
         Self {
             shards: parts.cells64((shards * LINE64) as u64),
@@ -75,21 +76,27 @@ impl Pool {
     }
 
     /// Takes a free id; `None` when all are taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self) -> Option<u32> {
         let own = thread_number() & self.shard_mask;
-        let taken = self.pop(own).or_else(|| self.take_unused(own, Side::Own)).or_else(|| {
-            let mut others = (1..=self.shard_mask).map(|n| (own + n) & self.shard_mask);
-            others
-                .find_map(|shard| self.pop(shard).or_else(|| self.take_unused(shard, Side::Other)))
-        });
+        let taken = self.pop(own).or_else(|| self.take_elsewhere(own));
         // Whatever the new owner writes comes after the old one's last word.
         fence(Ordering::Release);
         taken
     }
 
+    /// Takes an id that was never used, or from another shard.
+    #[cold]
+    fn take_elsewhere(&self, own: usize) -> Option<u32> {
+        self.take_unused(own, Side::Own).or_else(|| {
+            let mut others = (1..=self.shard_mask).map(|n| (own + n) & self.shard_mask);
+            others
+                .find_map(|shard| self.pop(shard).or_else(|| self.take_unused(shard, Side::Other)))
+        })
+    }
+
     /// Gives an id back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give(&self, id: u32) {
         let top = self.cell(thread_number() & self.shard_mask, TOP);
         let mut old = top.load(Ordering::Relaxed);
@@ -105,7 +112,7 @@ impl Pool {
 
     /// Takes a spare; waits while more threads replace than there are spares. `None` when
     /// none of them comes back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_spare(&self) -> Option<Spare> {
         let own = thread_number();
         if own < self.owned {
@@ -150,6 +157,7 @@ impl Pool {
         self.spare(spare.slot as usize).store(id + 1, Ordering::Release);
     }
 
+    #[inline(always)]
     fn pop(&self, shard: usize) -> Option<u32> {
         let top = self.cell(shard, TOP);
         let mut old = top.load(Ordering::Acquire);
@@ -182,10 +190,12 @@ impl Pool {
             if from_start.saturating_add(from_end) >= end - start {
                 return None;
             }
-            let (id, step) = match side {
-                Side::Own => (start + from_start, 1),
-                Side::Other => (end - 1 - from_end, 1 << 32),
+            let share = end - start;
+            let (place, step) = match side {
+                Side::Own => (from_start, 1),
+                Side::Other => (share - 1 - from_end, 1 << 32),
             };
+            let id = start + scatter(place, share);
             let order = Ordering::Relaxed;
             match cell.compare_exchange_weak(used, used + step, order, order) {
                 Ok(_) => return Some(id),
@@ -208,6 +218,17 @@ impl Pool {
     fn spare(&self, slot: usize) -> &AtomicU32 {
         &self.spares[slot * LINE32]
     }
+}
+
+/// The ids of a share in the order in which they are taken: neighbours in time are not
+/// neighbours in memory, so that two threads that take one each do not share a cache line.
+fn scatter(place: u32, share: u32) -> u32 {
+    const APART: u32 = 16;
+    const BLOCK: u32 = APART * APART;
+    let rest = share % BLOCK;
+    let Some(place) = place.checked_sub(rest) else { return place };
+    let (block, row, column) = (place / BLOCK, place / APART % APART, place % APART);
+    rest + block * BLOCK + column * APART + row
 }
 
 /// Who takes an id.

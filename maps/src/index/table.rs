@@ -63,7 +63,7 @@ impl Table {
     /// # Errors
     ///
     /// `E2BIG` when the map is full, `ENOMEM` when the maps may not take more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self) -> Result<u32, Errno> {
         let id = self.pool.take().ok_or(Errno::E2BIG)?;
         self.meter.add().inspect_err(|_| self.pool.give(id))?;
@@ -71,7 +71,7 @@ impl Table {
     }
 
     /// Gives an element back that is in no bucket.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give(&self, id: u32) {
         self.pool.give(id);
         self.meter.remove();
@@ -82,13 +82,13 @@ impl Table {
     /// # Errors
     ///
     /// `EBUSY` when other processes have all of them and give none back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_spare(&self) -> Result<Spare, Errno> {
         self.pool.take_spare().ok_or(Errno::EBUSY)
     }
 
     /// Gives back a spare, or the element that it replaced.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_spare(&self, spare: Spare, id: u32) {
         self.pool.put_spare(spare, id);
     }
@@ -98,7 +98,7 @@ impl Table {
     /// # Errors
     ///
     /// `ENOENT` when it is not there, `EBUSY` when its bucket cannot be had.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&self, key: &[u8], last: impl FnOnce(u32)) -> Result<(), Errno> {
         let key = Key::new(key);
         let bucket = self.index.lock(&key).ok_or(Errno::EBUSY)?;
@@ -160,7 +160,7 @@ impl LruTable {
             if locked_out {
                 return false;
             }
-            let Some(bucket) = self.index.lock_bucket(self.index.bucket_of_element(id)) else {
+            let Some(bucket) = self.index.lock_hash(self.index.hash_of(id)) else {
                 locked_out = true;
                 return false;
             };

@@ -37,7 +37,7 @@ fn neighbouring_keys_spread_over_the_buckets() {
 
 #[test]
 fn a_ring_keeps_its_order_in_both_directions() {
-    let lists = build(&Home::private(), "t", |parts| Lists::new(parts, 4, 2));
+    let lists = build(&Home::private(), "t", |parts| Lists::new(parts, 4, 7));
     let lists = lists.expect("small");
     let (head, other) = (4, 5);
     lists.clear(head);
@@ -61,8 +61,13 @@ fn a_ring_keeps_its_order_in_both_directions() {
     }
     assert_eq!((forth(head), back(head)), (vec![2], vec![2]));
     assert_eq!((forth(other), back(other)), (vec![0, 3, 1], vec![0, 3, 1]));
-    lists.remove(2);
-    assert_eq!(forth(head), []);
+    lists.splice(head, other);
+    assert_eq!((forth(head), back(head)), (vec![], vec![]));
+    assert_eq!((forth(other), back(other)), (vec![2, 0, 3, 1], vec![2, 0, 3, 1]));
+    lists.splice(head, other);
+    assert_eq!(forth(other), [2, 0, 3, 1]);
+    lists.splice(other, head);
+    assert_eq!((forth(other), back(head)), (vec![], vec![2, 0, 3, 1]));
 }
 
 fn pool(capacity: u32, spares: u32) -> Pool {
@@ -74,12 +79,16 @@ fn pool(capacity: u32, spares: u32) -> Pool {
 
 #[test]
 fn every_id_is_taken_once_and_freed_ids_come_first() {
+    for capacity in [1, 2, 17, 4096, 5000] {
+        let pool = pool(capacity, 1);
+        let mut all: Vec<u32> = (0..capacity).filter_map(|_| pool.take()).collect();
+        // Which come first depends on the thread's number.
+        all.sort_unstable();
+        assert_eq!(all, (0..capacity).collect::<Vec<_>>());
+        assert_eq!(pool.take(), None);
+    }
     let pool = pool(3, 1);
-    let mut all: Vec<u32> = (0..3).filter_map(|_| pool.take()).collect();
-    // Which come first depends on the thread's number.
-    all.sort_unstable();
-    assert_eq!(all, [0, 1, 2]);
-    assert_eq!(pool.take(), None);
+    (0..3).for_each(|_| assert!(pool.take().is_some()));
     pool.give(2);
     pool.give(1);
     assert_eq!(pool.take(), Some(1));

@@ -5,6 +5,7 @@
 //! event is bound to one virtual CPU; its buffer has the kernel's layout.
 
 mod ring;
+mod sample;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -18,6 +19,7 @@ use crate::wake::Wake;
 use crate::world::lock;
 use crate::{Descriptor, Errno, Resource, World};
 use ring::{HEADER, RECORD_LOST, RECORD_SAMPLE, Ring};
+pub use sample::Sample;
 
 /// What an event is made from (`struct perf_event_attr` and the arguments of
 /// `perf_event_open(2)`, as far as maps see them).
@@ -105,10 +107,10 @@ impl Resource for PerfEvent {
 }
 
 /// A record of an event's buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum PerfRecord<'a> {
     /// A sample's raw data, padding included: its length and four is a multiple of eight.
-    Sample(&'a [u8]),
+    Sample(Sample<'a>),
     /// So many samples were lost before the next one.
     Lost(u64),
     /// A record that cannot be: what was written over by samples of more than 64 KiB.
@@ -259,7 +261,6 @@ impl PerfEvent {
         let _one = lock(&self.reading);
         let Some(ring) = self.ring.get() else { return };
         let (mut tail, head) = (ring.tail(), ring.head());
-        let mut bytes = Vec::new();
         while tail < head {
             let mut header = [0; 8];
             ring.read(tail, &mut header);
@@ -271,11 +272,11 @@ impl PerfEvent {
                 let _last = callback(PerfRecord::Broken);
                 break;
             }
-            bytes.resize(usize::try_from(size - HEADER).unwrap_or(0), 0);
-            ring.read(tail + HEADER, &mut bytes);
+            let flow = callback(record(ring, kind, tail + HEADER, size - HEADER));
             tail += size;
-            if callback(record(kind, &bytes)).is_break() {
-                break;
+            ring.set_tail(tail);
+            if flow.is_break() {
+                return;
             }
         }
         ring.set_tail(tail);
@@ -298,18 +299,21 @@ impl PerfEvent {
     }
 }
 
-/// A record's kind and what follows its header.
-fn record(kind: u32, bytes: &[u8]) -> PerfRecord<'_> {
-    match (kind, bytes) {
-        (RECORD_LOST, [_, _, _, _, _, _, _, _, count @ ..]) => {
-            count.try_into().map_or(PerfRecord::Broken, |n| PerfRecord::Lost(u64::from_le_bytes(n)))
-        }
-        (RECORD_SAMPLE, [a, b, c, d, data @ ..]) => {
-            let len = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
-            if len == data.len() { PerfRecord::Sample(data) } else { PerfRecord::Broken }
-        }
-        _ => PerfRecord::Broken,
-    }
+/// What a record says: its kind, and where the `len` bytes behind its header stand.
+fn record(ring: &Ring, kind: u32, pos: u64, len: u64) -> PerfRecord<'_> {
+    let known = match kind {
+        RECORD_LOST => lost(ring, pos, len).map(PerfRecord::Lost),
+        RECORD_SAMPLE => Sample::at(ring, pos, len).map(PerfRecord::Sample),
+        _ => None,
+    };
+    known.unwrap_or(PerfRecord::Broken)
+}
+
+/// The count of a `PERF_RECORD_LOST`, which stands behind the event's id.
+fn lost(ring: &Ring, pos: u64, len: u64) -> Option<u64> {
+    let mut count = [0; 8];
+    ring.read(pos + 8, &mut count);
+    (len == 16).then(|| u64::from_le_bytes(count))
 }
 
 fn halves(word: [u8; 8]) -> [u32; 2] {

@@ -162,10 +162,10 @@ pub(super) fn visit(index: &Index, cursor: &mut Cursor, key: &mut [u8]) -> Optio
                 return Some(id);
             }
         }
-        if cursor.next >= index.buckets() {
+        if cursor.next >= index.groups() {
             return None;
         }
-        let elements = index.bucket_elements(cursor.next);
+        let elements = index.group_elements(cursor.next);
         cursor.next += 1;
         cursor.pending.extend(elements.iter().rev().map(|e| (e.id, e.generation)));
     }

@@ -82,6 +82,7 @@ struct LruHash {
 
 impl LruHash {
     /// Kernel `htab_lru_map_update_elem`.
+    #[inline(always)]
     fn insert(&self, key: &[u8], value: Source<'_>, flags: u64, cpu: u32) -> Result<(), Errno> {
         if flags > BPF_EXIST {
             return Err(Errno::EINVAL);

@@ -43,7 +43,7 @@ use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
 pub use cgroup_array::CgroupArray;
 pub use perf_event_array::PerfEventArray;
 pub use prog_array::ProgArray;
-pub use ringbuf::{Consumed, Record, RingBuf};
+pub use ringbuf::{Committed, Consumed, Record, Records, RingBuf};
 pub use stack_trace::StackTrace;
 pub use user_ringbuf::{Drain, UserNext, UserRecord, UserRingBuf, UserSample};
 

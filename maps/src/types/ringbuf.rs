@@ -13,7 +13,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 
@@ -136,6 +136,66 @@ pub struct Consumed {
     pub discarded: u64,
 }
 
+/// A consumer on its way through the committed records.
+#[derive(Debug)]
+pub struct Records<'r> {
+    ring: &'r RingBuf,
+    consumed: Consumed,
+    // Released in this order.
+    of_all: Option<WordGuard<'r>>,
+    _in_process: MutexGuard<'r, ()>,
+}
+
+/// A committed record, in the ring itself. Its room is free when this is dropped.
+#[derive(Debug)]
+pub struct Committed<'w> {
+    ring: &'w RingBuf,
+    pos: u64,
+    header: u32,
+}
+
+impl Records<'_> {
+    /// The next record; `None` when there are no more, or the next one is still busy.
+    /// Discarded records are skipped.
+    #[inline]
+    pub fn next_record(&mut self) -> Option<Committed<'_>> {
+        self.of_all.as_ref()?;
+        loop {
+            let Next::Record(pos, header) = self.ring.positions.next(self.ring) else {
+                return None;
+            };
+            let record = Committed { ring: self.ring, pos, header };
+            if header & DISCARD == 0 {
+                self.consumed.records += 1;
+                return Some(record);
+            }
+            self.consumed.discarded += 1;
+        }
+    }
+
+    /// What it has met so far.
+    #[must_use]
+    pub fn consumed(&self) -> Consumed {
+        self.consumed
+    }
+}
+
+impl Committed<'_> {
+    /// Its data.
+    #[inline]
+    #[must_use]
+    pub fn data(&self) -> GuestSlice<'_> {
+        self.ring.record_data(self.pos, self.header)
+    }
+}
+
+impl Drop for Committed<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.ring.positions.free(self.pos, self.header);
+    }
+}
+
 impl RingBuf {
     /// Reserves a record of `size` bytes; `None` when it does not fit now or ever
     /// (kernel `__bpf_ringbuf_reserve`). Its memory is not cleared.
@@ -215,29 +275,27 @@ impl RingBuf {
         self.dropped[0].load(Ordering::Relaxed)
     }
 
+    /// Starts to take records. There is one consumer at a time, in all processes: others
+    /// wait here until it is done; for one in another process about a second, and then there
+    /// are no records.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        let in_process = lock(&self.consuming);
+        let of_all = WordGuard::take(&self.turn[0], &self.patience);
+        Records { ring: self, consumed: Consumed::default(), of_all, _in_process: in_process }
+    }
+
     /// Gives the committed records to `callback`, in order, until it breaks, a record is
     /// still busy, or there are no more. Discarded records are skipped. One consumer
     /// walks at a time; others wait, for one in another process about a second.
     pub fn consume(&self, mut callback: impl FnMut(GuestSlice<'_>) -> ControlFlow<()>) -> Consumed {
-        let _one = lock(&self.consuming);
-        let mut consumed = Consumed::default();
-        let Some(_of_all) = WordGuard::take(&self.turn[0], &self.patience) else {
-            return consumed;
-        };
-        while let Next::Record(pos, header) = self.positions.next(self) {
-            let mut flow = ControlFlow::Continue(());
-            if header & DISCARD == 0 {
-                flow = callback(self.record_data(pos, header));
-                consumed.records += 1;
-            } else {
-                consumed.discarded += 1;
-            }
-            self.positions.free(pos, header);
-            if flow.is_break() {
+        let mut records = self.records();
+        while let Some(record) = records.next_record() {
+            if callback(record.data()).is_break() {
                 break;
             }
         }
-        consumed
+        records.consumed()
     }
 
     /// A descriptor that becomes readable when a commit wakes the consumer; reading

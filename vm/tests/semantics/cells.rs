@@ -84,6 +84,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
+/// How many questions about a type a kernel has answered, from user space and from programs,
+/// and how many rules it has.
+pub(crate) fn counts(map_type: &str) -> [usize; 3] {
+    let about = |side: &'static str| {
+        let own = |fact: &&Fact| fact.map_type == map_type && fact.side == side;
+        FACTS.iter().filter(own).count()
+    };
+    let rules = ROWS.iter().filter(|row| row.types.contains(&map_type));
+    [about("S"), about("P"), rules.count()]
+}
+
 /// Each rule of a type has a case, and each operation a rule.
 fn check(map_type: &str) -> Result<(), Failed> {
     let rows: Vec<&Row> = ROWS.iter().filter(|row| row.types.contains(&map_type)).collect();

@@ -28,6 +28,7 @@ mod lpm;
 mod numbers;
 mod ops;
 mod packet;
+mod page;
 mod perf;
 mod probe;
 mod probe_read;
@@ -123,6 +124,7 @@ fn main() {
     trials.push(Trial::test("every_difference_is_needed", verdict::every_difference_is_needed));
     trials.push(Trial::test("a_host_without_a_stack_is_told_so", stack::no_stack));
     trials.extend(cells::trials());
+    trials.push(page::trial());
     trials.push(Trial::test("coverage: every_helper_is_called", coverage::every_helper_is_called));
     trials.extend(system::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

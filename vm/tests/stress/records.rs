@@ -78,7 +78,9 @@ fn samples_of_perf_events_come_whole_and_what_is_missing_is_counted() {
                     match record {
                         PerfRecord::Sample(data) => {
                             let [runner, run] = [0, 8].map(|at| {
-                                u64::from_le_bytes(data[at..at + 8].try_into().expect("8 bytes"))
+                                let mut word = [0; 8];
+                                data.read(at, &mut word);
+                                u64::from_le_bytes(word)
                             });
                             assert_eq!(runner, cpu, "each CPU has its own buffer");
                             let expected = &mut next[usize::try_from(runner).expect("a runner")];

@@ -9,7 +9,10 @@ use crate::chain::Index;
 use crate::hash::Key;
 use crate::pool::Pool;
 use crate::segment::Parts;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// So many keys make an index of two groups, so that elements can move between them.
+const TWO_GROUPS: u32 = 16;
 
 /// An index with its free elements, and a value for each element: a HASH.
 struct Table {
@@ -23,7 +26,7 @@ impl Table {
         let elements = capacity + spares;
         let parts = &mut Parts::default();
         let table = Self {
-            index: Index::new(parts, capacity, elements, 8),
+            index: Index::new(parts, TWO_GROUPS, elements, 8),
             pool: Pool::new(parts, capacity, spares, 1, true),
             values: (0..elements).map(|_| AtomicU64::new(0)).collect(),
         };
@@ -70,17 +73,22 @@ impl Table {
         }
     }
 
-    /// Keys that share a bucket, so that their chains meet.
+    /// Keys that share a chain.
     fn neighbours(&self, count: usize) -> Vec<u64> {
-        let bucket = |key: u64| self.index.bucket_of(&Key::new(&key.to_le_bytes()));
-        let first = bucket(0);
-        (0..).filter(|&key| bucket(key) == first).take(count).collect()
+        let first = self.place(0);
+        (0..).filter(|&key| self.place(key) == first).take(count).collect()
     }
 
-    /// A key of another bucket.
+    /// A key of another group of chains.
     fn stranger(&self, key: u64) -> u64 {
-        let bucket = |key: u64| self.index.bucket_of(&Key::new(&key.to_le_bytes()));
-        (0..).find(|&other| bucket(other) != bucket(key)).expect("there are several buckets")
+        let group = self.place(key).0;
+        (0..).find(|&other| self.place(other).0 != group).expect("there are several groups")
+    }
+
+    /// Where a key's group lies, and which of its chains is the key's.
+    fn place(&self, key: u64) -> (*const AtomicU32, usize) {
+        let (group, chain) = self.index.chain(Key::new(&key.to_le_bytes()).hash());
+        (group.as_ptr(), chain)
     }
 }
 

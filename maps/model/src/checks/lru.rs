@@ -29,7 +29,7 @@ impl Table {
 
     fn take(&self, cpu: u32) -> Option<u32> {
         self.lru.take(cpu, &mut |id| {
-            let bucket = self.index.lock_bucket(self.index.bucket_of_element(id));
+            let bucket = self.index.lock_hash(self.index.hash_of(id));
             let bucket = bucket.expect("nobody holds it for long");
             let place = bucket.find_id(id);
             if let Some(place) = place {
