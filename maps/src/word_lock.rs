@@ -5,9 +5,19 @@ use crate::sync::{AtomicU32, Ordering, pause};
 
 /// Takes the lock in `word`; `false` when `give_up`, asked from time to time, said so.
 #[inline]
-pub(crate) fn lock(word: &AtomicU32, mut give_up: impl FnMut() -> bool) -> bool {
+pub(crate) fn lock(word: &AtomicU32, give_up: impl FnMut() -> bool) -> bool {
+    try_lock(word) || wait(word, give_up)
+}
+
+#[inline]
+fn try_lock(word: &AtomicU32) -> bool {
+    word.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+}
+
+#[cold]
+fn wait(word: &AtomicU32, mut give_up: impl FnMut() -> bool) -> bool {
     let mut tries = 0u32;
-    while word.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    while !try_lock(word) {
         // Waiting by reading leaves the line to the holder.
         while word.load(Ordering::Relaxed) != 0 {
             if tries % 64 == 63 && give_up() {

@@ -4,7 +4,7 @@
 //! the chain get an odd generation, once no reader can come upon them anew; only then may
 //! the caller give their ids back.
 
-use super::chain::{Index, cell, high, low};
+use super::chain::{Index, LOOK_UP, cell, high, low};
 use super::hash::Key;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, pause};
 
@@ -34,16 +34,18 @@ impl Index {
     pub(crate) fn lock_hash(&self, hash: u32) -> Option<Bucket<'_>> {
         let (group, chain) = self.chain(hash);
         let (count, head) = (&group[0], &group[chain]);
+        let before = try_lock(count).or_else(|| self.wait(count))?;
+        // Readers must see the lock before anything that is done under it.
+        fence(Ordering::Release);
+        Some(Bucket { index: self, head, count, before, unlocked: false })
+    }
+
+    #[cold]
+    fn wait(&self, count: &AtomicU32) -> Option<u32> {
         let mut tries = 0u32;
         loop {
-            let before = count.load(Ordering::Relaxed);
-            if before % 2 == 0 {
-                let (locked, taken, failed) = (before + 1, Ordering::Acquire, Ordering::Relaxed);
-                if count.compare_exchange_weak(before, locked, taken, failed).is_ok() {
-                    // Readers must see the lock before anything that is done under it.
-                    fence(Ordering::Release);
-                    return Some(Bucket { index: self, head, count, before, unlocked: false });
-                }
+            if let Some(before) = try_lock(count) {
+                return Some(before);
             }
             if !self.patience.lasts(tries) {
                 return None;
@@ -52,6 +54,16 @@ impl Index {
             tries = tries.wrapping_add(1);
         }
     }
+}
+
+/// Locks a group that is not locked; gives what its count was before.
+#[inline(always)]
+fn try_lock(count: &AtomicU32) -> Option<u32> {
+    let before = count.load(Ordering::Relaxed);
+    let (locked, taken, failed) = (before | 1, Ordering::Acquire, Ordering::Relaxed);
+    let is_free = before.is_multiple_of(2);
+    (is_free && count.compare_exchange_weak(before, locked, taken, failed).is_ok())
+        .then_some(before)
 }
 
 /// Where in the chain of a locked bucket an element is.
@@ -116,7 +128,7 @@ impl Bucket<'_> {
         is_it: impl Fn(u32, &[AtomicU64]) -> bool,
     ) -> Option<Place> {
         let (mut before, mut link) = (0, self.head.load(Ordering::Relaxed));
-        let mut left = self.index.elements();
+        let mut steps = 0u32;
         while let Some(id) = link.checked_sub(1)
             && let Some(record) = record(id)
         {
@@ -125,8 +137,11 @@ impl Bucket<'_> {
                 return Some(Place { id, before, link: next });
             }
             (before, link) = (link, next);
-            // There are no more in a chain, unless it was made a ring.
-            left = left.checked_sub(1)?;
+            // There are no more elements in a chain than there are, unless it was made a ring.
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(LOOK_UP) && steps > self.index.elements() {
+                break;
+            }
         }
         None
     }

@@ -70,7 +70,7 @@ fn buckets_of_group(buckets: u64) -> u64 {
 pub(crate) type Group = [AtomicU32; LINE];
 
 /// How often a reader looks whether it was led astray, in elements.
-const LOOK_UP: u32 = 64;
+pub(super) const LOOK_UP: u32 = 64;
 
 impl Index {
     /// An index for up to `capacity` keys of `key_size` bytes, over `elements` elements.
@@ -291,7 +291,7 @@ impl Index {
     #[inline(always)]
     pub(super) fn linked(&self, id: u32) -> Option<&[AtomicU64]> {
         let start = id as usize * self.stride;
-        self.records.get(start..=start + self.key_words)
+        self.records.get(start..start + self.key_words + 1)
     }
 
     /// How many elements there can be in a chain.

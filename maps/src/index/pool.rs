@@ -121,9 +121,15 @@ impl Pool {
             if let Some(id) = held.load(Ordering::Relaxed).checked_sub(1) {
                 held.store(0, Ordering::Relaxed);
                 fence(Ordering::Release);
-                return Some(Spare { id, slot: own });
+                return Some(Spare { id, slot: narrow(own) });
             }
         }
+        self.take_common_spare()
+    }
+
+    /// The same of those that belong to nobody.
+    #[cold]
+    fn take_common_spare(&self) -> Option<Spare> {
         let mut slot = self.owned;
         for tries in 0.. {
             let held = self.spare(slot);
@@ -131,7 +137,7 @@ impl Pool {
                 let id = held.swap(0, Ordering::Acquire);
                 if let Some(id) = id.checked_sub(1).filter(|&id| self.has(id)) {
                     fence(Ordering::Release);
-                    return Some(Spare { id, slot });
+                    return Some(Spare { id, slot: narrow(slot) });
                 }
             }
             if !self.patience.lasts(tries) {
@@ -148,7 +154,7 @@ impl Pool {
     /// Which ids are spares does not matter, only how many.
     #[inline]
     pub(crate) fn put_spare(&self, spare: Spare, id: u32) {
-        self.spare(spare.slot).store(id + 1, Ordering::Release);
+        self.spare(spare.slot as usize).store(id + 1, Ordering::Release);
     }
 
     #[inline(always)]
@@ -238,7 +244,13 @@ enum Side {
 #[derive(Debug)]
 pub(crate) struct Spare {
     pub(crate) id: u32,
-    slot: usize,
+    slot: u32,
+}
+
+/// The number of a spare's slot; there are few.
+#[expect(clippy::cast_possible_truncation, reason = "there are few slots")]
+fn narrow(slot: usize) -> u32 {
+    slot as u32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]

@@ -20,7 +20,7 @@ impl Tree<'_> {
         let mut least = 0;
         let mut done = 1;
         while link != 0 {
-            let (start, [children, first]) = self.head(link, stride);
+            let Some((start, [children, first])) = self.head(link, stride) else { break };
             let len = len_of(first);
             if len < least || len > most || !key.begins(first, len) {
                 break;

@@ -135,11 +135,18 @@ impl<'s> Tree<'s> {
             if freed <= u64::from(self.shape.grace) {
                 return result;
             }
-            if !self.patience.lasts(tries) {
+            if !self.goes_on(&mut tries) {
                 return None;
             }
-            tries = tries.wrapping_add(1);
         }
+    }
+
+    /// Whether a reader that was too slow may try again.
+    #[cold]
+    fn goes_on(&self, tries: &mut u32) -> bool {
+        let lasts = self.patience.lasts(*tries);
+        *tries = tries.wrapping_add(1);
+        lasts
     }
 
     /// The root's link.
@@ -162,13 +169,13 @@ impl<'s> Tree<'s> {
     }
 
     /// Where the cells of a node begin, and what is in the first two: the links to its
-    /// children and the first word of its prefix. What is nowhere is longer than any key.
+    /// children and the first word of its prefix. `None` when it is nowhere.
     #[inline]
-    pub(super) fn head(&self, link: Link, stride: usize) -> (usize, [u64; 2]) {
+    pub(super) fn head(&self, link: Link, stride: usize) -> Option<(usize, [u64; 2])> {
         let start = self.start(link, stride);
-        let Some(cells) = self.cells.get(start..start + 2) else { return (0, [0, u64::MAX]) };
+        let cells = self.cells.get(start..start + 2)?;
         let children = cells[0].load(Ordering::Acquire);
-        (start, [children, cells[1].load(Ordering::Relaxed)])
+        Some((start, [children, cells[1].load(Ordering::Relaxed)]))
     }
 
     /// A cell by its place among all.
