@@ -116,6 +116,7 @@ impl Lru {
     /// Takes an element for CPU `cpu`. When none is free, `evict` is asked to take
     /// elements out of the index; it says no when the element is not there.
     /// `None` when nothing can be had.
+    #[inline(always)]
     pub(crate) fn take(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         match self.sharing {
             Sharing::Common => self.take_common(cpu, evict),
@@ -176,6 +177,7 @@ impl Lru {
     /// Fills a CPU's free list from the common one and by evicting; what was pending joins
     /// the common lists (kernel `bpf_lru_list_pop_free_to_local`). The caller holds the
     /// local lock.
+    #[cold]
     fn refill(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) {
         let target = (self.elements / self.cpus / 2).clamp(1, REFILL);
         let Some(mut set) = Set::lock(self, 0) else { return };
@@ -203,6 +205,7 @@ impl Lru {
     }
 
     /// Takes an element from some CPU's local lists, each in turn.
+    #[cold]
     fn steal(&self, cpu: u32, evict: &mut impl FnMut(u32) -> bool) -> Option<u32> {
         let next = self.local_cell(cpu, STEAL);
         let first = next.load(Ordering::Relaxed) % self.cpus;

@@ -153,6 +153,7 @@ impl LruTable {
     /// # Errors
     ///
     /// `ENOMEM` when even that gives none.
+    #[inline(always)]
     pub(crate) fn take(&self, cpu: u32) -> Result<u32, Errno> {
         let mut locked_out = false;
         let taken = self.lru.take(cpu, &mut |id| {

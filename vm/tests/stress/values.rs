@@ -1,6 +1,5 @@
 //! Values: words are never torn, and what is written under a lock is never mixed.
 
-
 use skep_maps::flags::BPF_F_LOCK;
 use skep_maps::{Map, MapDef, MapType, SpecialField, SpecialKind, sys};
 
