@@ -2,7 +2,7 @@
 //! which types (kernel `btf_parse_fields` and `map_check_btf`).
 
 use crate::flags::{BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG};
-use crate::types::{Refusal, rule};
+use crate::rule::{Refusal, rule};
 use crate::{Errno, MapDef, SpecialKind};
 
 /// What the types can hold whose values all CPUs share and are found by key or index.

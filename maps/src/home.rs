@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use skep_memory::{Backing, FilePart, HostSegment};
 
 use crate::Errno;
-use crate::world::lock;
+use crate::mutex::lock;
 
 /// The home of one map, which asks it for its parts once each, always in the same order.
 #[derive(Debug)]

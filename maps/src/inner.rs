@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::flags::BPF_F_INNER_MAP;
 use crate::map::permanent;
-use crate::types::{MapType, Refusal, index_of, rule};
+use crate::rule::{Refusal, rule};
+use crate::types::{MapType, index_of};
 use crate::{Errno, Map, MapDef, World};
 
 /// Rules for the template of the inner maps (kernel `bpf_map_meta_alloc`).

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanRequest};
 
-use crate::world::lock;
+use crate::mutex::lock;
 use crate::{Map, World};
 
 /// The maps that a socket is in: when it is closed, it leaves them all.

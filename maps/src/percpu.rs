@@ -1,7 +1,7 @@
 //! Values that each CPU has its own of.
 
 use crate::map::Source;
-use crate::types::{Refusal, rule};
+use crate::rule::{Refusal, rule};
 use crate::values::Values;
 use crate::{Errno, MapDef};
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use skep_memory::GuestPtr;
 
-use crate::world::lock;
+use crate::mutex::lock;
 use crate::{Errno, World};
 
 /// An object that a map can hold a reference to.

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use crate::mutex::lock;
 use crate::segment::{Cells64, build};
 use crate::sync::{AtomicU64, Ordering};
-use crate::world::lock;
 use crate::{Core, Errno};
 
 /// The slots of one map; a word of 0 is an empty slot.

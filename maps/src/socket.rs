@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use skep_memory::{GuestPtr, MemoryError, Span};
 
 use crate::links::{self, Closed, Links};
-use crate::world::lock;
+use crate::mutex::lock;
 use crate::{Errno, Map, Resource, World};
 
 const AF_UNIX: u16 = 1;

@@ -52,7 +52,7 @@ pub(crate) fn thread_number() -> usize {
     use std::collections::BTreeSet;
     use std::sync::Mutex;
 
-    use crate::world::lock;
+    use crate::mutex::lock;
 
     static FREE: Mutex<(BTreeSet<usize>, usize)> = Mutex::new((BTreeSet::new(), 0));
 

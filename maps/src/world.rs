@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanRequest, Window};
 
@@ -281,9 +281,4 @@ impl Drop for Handle {
         table.free.push(self.slot);
         self.world.generation.fetch_add(1, Ordering::Release);
     }
-}
-
-/// A list that several threads change, whose state survives a panicking holder.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

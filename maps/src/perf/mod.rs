@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use skep_memory::GuestSlice;
 
+use crate::mutex::lock;
 use crate::wake::Wake;
-use crate::world::lock;
 use crate::{Descriptor, Errno, Resource, World};
 use ring::{HEADER, RECORD_LOST, RECORD_SAMPLE, Ring};
 pub use sample::Sample;

@@ -15,7 +15,7 @@ use skep_memory::{Cells, GuestSlice, HostSegment};
 
 use super::WakeUp;
 use crate::Errno;
-use crate::world::lock;
+use crate::mutex::lock;
 
 /// The page size that buffers are counted in, in bytes.
 pub(super) const PAGE: u64 = 4096;

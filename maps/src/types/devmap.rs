@@ -16,9 +16,10 @@ use crate::flags::{
 };
 use crate::index::{Key, Table};
 use crate::map::{Destination, ProgramOp as Op, Source};
+use crate::mutex::lock;
 use crate::owner::Owner;
 use crate::values::{Growth, Values};
-use crate::world::{ProgramRef, lock};
+use crate::world::ProgramRef;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// `BPF_PROG_TYPE_XDP`, the type of the programs that packets meet behind a redirection.

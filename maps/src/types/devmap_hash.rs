@@ -8,9 +8,9 @@ use super::devmap::{DEVICE_BYTES, Device, Devices, MAP_BYTES, check_devices};
 use super::{Refusal, Rules, index_of, rule};
 use crate::flags::{BPF_EXIST, BPF_F_RDONLY_PROG, BPF_NOEXIST};
 use crate::map::{Destination, ProgramOp as Op};
+use crate::mutex::lock;
 use crate::order::Order;
 use crate::owner::Owner;
-use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules =

@@ -12,8 +12,8 @@ use crate::flags::BPF_EXIST;
 use crate::index::{Key, Table};
 use crate::inner::{check_template, resolve};
 use crate::map::ProgramOp;
+use crate::mutex::lock;
 use crate::segment::{Cells32, build};
-use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 pub(super) static RULES: Rules = Rules {

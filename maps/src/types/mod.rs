@@ -4,6 +4,7 @@ mod array;
 mod array_of_maps;
 mod bloom_filter;
 mod cgroup_array;
+mod checks;
 mod cpumap;
 mod devmap;
 mod devmap_hash;
@@ -32,13 +33,13 @@ use std::sync::Arc;
 
 use crate::budget::{Charge, MapMemory};
 use crate::fields;
-use crate::flags::{
-    BPF_F_ACCESS_MASK, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_TOKEN_FD, BPF_F_WRONLY,
-    BPF_F_WRONLY_PROG,
-};
+use crate::flags::{BPF_F_RDONLY, BPF_F_TOKEN_FD, BPF_F_WRONLY};
 use crate::home::Home;
 use crate::map::ProgramOp;
+use crate::rule::{Refusal, rule};
 use crate::{Core, CreateError, Errno, Map, MapDef, SpecialKind, World};
+
+use checks::{check_array, check_flags, check_handle_array, check_handle_size};
 
 pub use cgroup_array::CgroupArray;
 pub use perf_event_array::PerfEventArray;
@@ -137,22 +138,6 @@ pub(crate) enum Batches {
     KeysAndDelete,
     /// All four, from bucket to bucket.
     Buckets,
-}
-
-/// Which creation rule a definition breaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) errno: Errno,
-    pub(crate) rule: String,
-}
-
-/// A [`Refusal`] unless a rule holds.
-pub(crate) fn rule(
-    holds: bool,
-    errno: Errno,
-    rule: impl FnOnce() -> String,
-) -> Result<(), Refusal> {
-    if holds { Ok(()) } else { Err(Refusal { errno, rule: rule() }) }
 }
 
 macro_rules! map_types {
@@ -389,46 +374,6 @@ fn check_supported(def: &MapDef) -> Result<(), CreateError> {
         return Err(CreateError::Unsupported { map: def.name.clone(), what });
     }
     Ok(())
-}
-
-/// Flags outside `known` are refused, and those that exclude each other.
-pub(crate) fn check_flags(def: &MapDef, known: u32) -> Result<(), Refusal> {
-    let unknown = def.flags & !known;
-    rule(unknown == 0, Errno::EINVAL, || format!("flags {unknown:#x} do not exist for this type"))?;
-    // Kernel `bpf_map_flags_access_ok`.
-    let both = BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
-    rule(def.flags & both != both, Errno::EINVAL, || {
-        "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG exclude each other".to_owned()
-    })
-}
-
-/// Rules of all array types (kernel `array_map_alloc_check`).
-pub(crate) fn check_array(def: &MapDef) -> Result<(), Refusal> {
-    rule(def.max_entries > 0, Errno::EINVAL, || "max_entries must not be 0".to_owned())?;
-    rule(def.key_size == 4, Errno::EINVAL, || {
-        format!("the key of an array is 4 bytes, not {}", def.key_size)
-    })?;
-    rule(def.value_size > 0, Errno::EINVAL, || "value_size must not be 0".to_owned())?;
-    rule(def.value_size <= i32::MAX.cast_unsigned(), Errno::E2BIG, || {
-        format!("a value of {} bytes is too big", def.value_size)
-    })
-}
-
-/// Rules of the arrays that hold handles (kernel `fd_array_map_alloc_check`).
-pub(crate) fn check_handle_array(def: &MapDef) -> Result<(), Refusal> {
-    check_handle_size(def)?;
-    check_flags(def, crate::flags::BPF_F_NUMA_NODE | BPF_F_ACCESS_MASK)?;
-    check_array(def)
-}
-
-/// What all arrays of handles have in common, whatever their flags.
-pub(crate) fn check_handle_size(def: &MapDef) -> Result<(), Refusal> {
-    rule(def.value_size == 4, Errno::EINVAL, || {
-        format!("the value of this type is 4 bytes, not {}", def.value_size)
-    })?;
-    rule(def.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG) == 0, Errno::EINVAL, || {
-        "BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG do not exist for this type".to_owned()
-    })
 }
 
 /// The index in an array's key.

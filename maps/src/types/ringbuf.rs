@@ -20,13 +20,13 @@ use skep_memory::{Access, GuestPtr, GuestSlice, Label, Span, SpanRequest};
 use super::{Keys, Refusal, Rules, check_flags, rule};
 use crate::flags::{BPF_F_NUMA_NODE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
+use crate::mutex::lock;
 use crate::patience::Patience;
 use crate::positions::{BUSY, DISCARD, Headers, Next, Positions, size_of, span_of};
 use crate::segment::{Cells32, Cells64, build};
 use crate::sync::{AtomicU32, Ordering};
 use crate::wake::Wake;
 use crate::word_lock::WordGuard;
-use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// Size of a record's header in bytes.

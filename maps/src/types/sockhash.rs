@@ -15,11 +15,11 @@ use crate::flags::{BPF_EXIST, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_WRONLY};
 use crate::index::{Key, Table};
 use crate::jhash::jhash;
 use crate::map::Source;
+use crate::mutex::lock;
 use crate::order::Order;
 use crate::segment::{Cells32, build};
 use crate::socket::{Hold, Holder, Socket};
 use crate::sync::Ordering;
-use crate::world::lock;
 use crate::{Core, Errno, Map, MapDef, World};
 
 /// `struct bpf_shtab`, its buckets and its elements without their keys, of Linux 6.18 on

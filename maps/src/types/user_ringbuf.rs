@@ -18,11 +18,11 @@ use super::ringbuf::{HEADER_BYTES, PAGE, check, data_offset, usage};
 use super::{Keys, Rules};
 use crate::flags::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use crate::map::ProgramOp;
+use crate::mutex::lock;
 use crate::positions::{BUSY, DISCARD, size_of, span_of};
 use crate::segment::{Cells64, build};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::wake::Wake;
-use crate::world::lock;
 use crate::{Core, Errno, Map, World};
 
 /// The most bytes of a sample (`DYNPTR_MAX_SIZE`).
