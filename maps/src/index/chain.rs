@@ -153,11 +153,9 @@ impl Index {
                     if count.load(Ordering::Relaxed) == start {
                         return Some(Found { id, generation: high(first) });
                     }
-                    if !self.patience.lasts(tries) {
+                    if !self.goes_on(&mut tries) {
                         return None;
                     }
-                    pause(tries);
-                    tries = tries.wrapping_add(1);
                     continue 'again;
                 }
                 link = low(first);
@@ -169,11 +167,19 @@ impl Index {
                 }
             }
             fence(Ordering::Acquire);
-            if count.load(Ordering::Relaxed) == start || !self.patience.lasts(tries) {
+            if count.load(Ordering::Relaxed) == start || !self.goes_on(&mut tries) {
                 return None;
             }
-            tries = tries.wrapping_add(1);
         }
+    }
+
+    /// Whether a reader that was led astray may try again, after a pause.
+    #[cold]
+    fn goes_on(&self, tries: &mut u32) -> bool {
+        let lasts = self.patience.lasts(*tries);
+        pause(*tries);
+        *tries = tries.wrapping_add(1);
+        lasts
     }
 
     /// Whether the element still is the one that was found. What was read from it before
