@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::epoll;
 use skep_maps::perf::{PerfEvent, PerfEventAttr, PerfRecord};
@@ -97,15 +97,8 @@ impl PerfBuffer {
         timeout: Duration,
         mut callback: impl FnMut(PerfSample<'_>) -> ControlFlow<()>,
     ) -> Result<u64, Error> {
-        let start = Instant::now();
-        loop {
-            let taken = self.consume(&mut callback);
-            let left = timeout.saturating_sub(start.elapsed());
-            if taken > 0 || left.is_zero() {
-                return Ok(taken);
-            }
-            wait::readable(&self.epoll, left, WHAT)?;
-        }
+        let wait = |own: &Self, left| wait::readable(&own.epoll, left, WHAT);
+        wait::until_some(self, timeout, |own| own.consume(&mut callback), wait)
     }
 
     /// How many samples of programs on a virtual CPU found no room, or were written over

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skep_maps::RingBuf;
 
@@ -54,15 +54,7 @@ impl RingBuffer {
         timeout: Duration,
         mut callback: impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<u64, Error> {
-        let start = Instant::now();
-        loop {
-            let taken = self.consume(&mut callback);
-            let left = timeout.saturating_sub(start.elapsed());
-            if taken > 0 || left.is_zero() {
-                return Ok(taken);
-            }
-            self.wait(left)?;
-        }
+        wait::until_some(self, timeout, |own| own.consume(&mut callback), Self::wait)
     }
 
     /// Waits until a record is committed or the time is over.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -18,6 +18,25 @@ pub(crate) fn readable(fd: impl AsFd, timeout: Duration, what: &str) -> Result<(
     match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(failed(what)(error.into())),
+    }
+}
+
+/// Takes what there is, and waits for something when there is nothing, until the time is
+/// over; returns how much it took.
+pub(crate) fn until_some<C>(
+    consumer: &mut C,
+    timeout: Duration,
+    mut take: impl FnMut(&mut C) -> u64,
+    wait: impl Fn(&C, Duration) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let start = Instant::now();
+    loop {
+        let taken = take(consumer);
+        let left = timeout.saturating_sub(start.elapsed());
+        if taken > 0 || left.is_zero() {
+            return Ok(taken);
+        }
+        wait(consumer, left)?;
     }
 }
 
