@@ -1,12 +1,12 @@
 //! A machine to try things on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use skep_maps::{CreateError, Map, MapDef, MapType};
 use skep_vm::isa::Insn;
 use skep_vm::{
-    FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
+    Engine, FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
     StackKind, prog,
 };
 
@@ -20,6 +20,19 @@ pub struct Lab {
     /// CPU 1.
     other: RefCell<Runner>,
     host: FixedHost,
+}
+
+thread_local! {
+    /// Which engine new labs of this thread run programs on.
+    static ENGINE: Cell<Engine> = const { Cell::new(Engine::Interp) };
+}
+
+/// Calls `body`, in which new labs run programs on `engine`.
+pub fn on<T>(engine: Engine, body: impl FnOnce() -> T) -> T {
+    let before = ENGINE.replace(engine);
+    let result = body();
+    ENGINE.set(before);
+    result
 }
 
 impl Default for Lab {
@@ -50,8 +63,9 @@ impl Lab {
     #[must_use]
     pub fn hosted(host: FixedHost) -> Self {
         let machine = Machine::new(Self::CPUS).expect("there is room for a machine");
+        let engine = ENGINE.get();
         let runner =
-            |cpu| RefCell::new(Runner::new(&machine, cpu).expect("there is room for a runner"));
+            |cpu| RefCell::new(Runner::new(&machine, cpu, engine).expect("there is room for a runner"));
         Self { runner: runner(0), other: runner(1), machine, host }
     }
 
@@ -129,7 +143,7 @@ impl Lab {
     ///
     /// As [`Lab::run`], and when there is no such CPU.
     pub fn run_on(&self, cpu: usize, program: &Program, input: &Input) -> Result<Outcome, String> {
-        let limits = Limits { max_insns: None, expired: &mut || false };
+        let limits = Limits::default();
         let runners = [&self.runner, &self.other];
         let mut runner = runners.get(cpu).ok_or("there is no such CPU")?.borrow_mut();
         runner.run(program, input, &self.host, limits).map_err(ended)
@@ -141,7 +155,7 @@ impl Lab {
     ///
     /// As [`Lab::run`].
     pub fn run_again(&self, program: &Program) -> Result<Outcome, String> {
-        let limits = Limits { max_insns: None, expired: &mut || false };
+        let limits = Limits::default();
         let mut runner = self.runner.borrow_mut();
         runner.repeat(program, 1, &self.host, limits).map_err(ended)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_maps::{Map, MapDef, MapType, sys};
-use skep_vm::{
+use skep_vm::{Engine, 
     Fault, FixedHost, Input, Limits, Machine, ProgramError, ProgramSpec, RunError, Runner,
 };
 
@@ -45,7 +45,7 @@ impl Skep {
             ..MapDef::default()
         };
         let map = skep_maps::create(machine.world(), &def).expect("an array can be made");
-        let runner = Runner::new(&machine, 0).expect("memory for a runner");
+        let runner = Runner::new(&machine, 0, Engine::Interp).expect("memory for a runner");
         Self { machine, map, runner, max_insns }
     }
 
@@ -84,7 +84,7 @@ impl Skep {
         } else {
             Input::raw(case.memory.clone())
         };
-        let limits = Limits { max_insns: Some(self.max_insns), expired: &mut || false };
+        let limits = Limits { max_insns: Some(self.max_insns), ..Limits::default() };
         let host = FixedHost::default();
         let outcome = match self.runner.run(&program, &input, &host, limits) {
             Ok(outcome) => outcome,

@@ -54,6 +54,19 @@ impl<'w> View<'w> {
         self.len == 0
     }
 
+    /// The address of the window's first byte, for native code, which checks its accesses
+    /// itself.
+    #[must_use]
+    pub fn base_ptr(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// The address of the first byte of the window's shadow.
+    #[must_use]
+    pub fn shadow_ptr(&self) -> *mut u8 {
+        self.shadow.as_ptr()
+    }
+
     /// Loads a word as a program would: `None` when the address is outside the
     /// window or a byte of it is not readable.
     #[inline(always)]

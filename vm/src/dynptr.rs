@@ -183,7 +183,7 @@ impl<'r> Run<'r> {
         let at = u32::try_from(addr).map(GuestPtr::new).ok();
         let frame = at.and_then(|at| Some((at, self.setting.stack.frame_of(at, SIZE)?)));
         match frame {
-            Some((at, frame)) if frame <= self.setting.frames.len() => {
+            Some((at, frame)) if frame <= self.frame() => {
                 if addr.is_multiple_of(ALIGN) {
                     return Ok(at);
                 }

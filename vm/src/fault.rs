@@ -4,7 +4,7 @@ use std::fmt;
 
 use skep_memory::{Access, Place, Relation, Why};
 
-use crate::program::SourceLine;
+use crate::program::{Program, SourceLine};
 
 /// A run was stopped. What it did to maps before stays; what it held is released.
 #[derive(Debug, Clone)]
@@ -19,12 +19,39 @@ pub struct Fault {
     pub text: String,
     /// The source line of the instruction.
     pub source_line: Option<SourceLine>,
-    /// r0 to r10 before the instruction.
-    pub registers: [u64; 11],
-    /// How many instructions were executed, this one included.
-    pub insns: u64,
+    /// r0 to r10 before the instruction, as far as they are known: the interpreter knows all,
+    /// native code the pointer of a denied access.
+    pub registers: [Option<u64>; 11],
+    /// How many instructions were executed, this one included; `None` in native code that
+    /// does not count.
+    pub insns: Option<u64>,
     /// What went wrong.
     pub kind: FaultKind,
+}
+
+impl Fault {
+    /// The fault of a program at an instruction, by its index. When the instruction's
+    /// relocation failed, that is what is wrong.
+    pub(crate) fn at(
+        program: &Program,
+        index: usize,
+        registers: [Option<u64>; 11],
+        insns: Option<u64>,
+        kind: FaultKind,
+    ) -> Box<Self> {
+        let insn = program.slot(index);
+        let poison = program.poison(insn).map(|why| FaultKind::Poisoned(why.to_owned()));
+        Box::new(Self {
+            program: program.name().to_owned(),
+            function: program.function_at(insn).map(str::to_owned),
+            insn,
+            text: program.text(index),
+            source_line: program.source_line(insn).cloned(),
+            registers,
+            insns,
+            kind: poison.unwrap_or(kind),
+        })
+    }
 }
 
 impl fmt::Display for Fault {

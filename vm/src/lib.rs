@@ -11,23 +11,31 @@
 
 mod context;
 mod dynptr;
+mod engine;
 mod fault;
 pub mod helpers;
 mod host;
 mod interp;
+mod ir;
 pub mod isa;
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+mod jit;
 mod machine;
 pub mod prog;
 mod program;
 mod redirect;
 mod run;
 mod runner;
+mod state;
 
+pub use engine::Engine;
 pub use context::{Input, InputError};
 pub use fault::{Fault, FaultKind, MemoryFault};
 pub use host::{Clock, FixedHost, Host, StackKind, Task};
 pub use interp::is_poison;
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub use jit::Refusal;
 pub use machine::Machine;
 pub use program::{Program, ProgramError, ProgramErrorKind, ProgramSpec, SourceLine};
 pub use redirect::Redirect;
-pub use runner::{Limits, Outcome, RunError, Runner};
+pub use runner::{Limits, Outcome, RunError, Runner, Stop};

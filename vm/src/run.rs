@@ -8,23 +8,28 @@ use skep_memory::{Denied, GuestPtr, GuestSlice, View, Window};
 
 use crate::context::{ContextMemory, Packet, PacketKind};
 use crate::dynptr::Dynptr;
+use crate::engine::Engine;
 use crate::fault::{Fault, FaultKind};
 use crate::host::Host;
 use crate::interp::{Regs, poison_scratch};
+use crate::ir::Function;
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+use crate::jit::{Ending, HostStack, Mode};
 use crate::machine::Machine;
 use crate::prog::xdp;
-use crate::program::{Function, Program, StackUse};
+use crate::program::{Program, StackUse};
 use crate::redirect::{Pending, Redirect};
-use crate::runner::{MapCache, ProgramCache, Stack};
+use crate::runner::{FRAME_STRIDE, Limits, MapCache, ProgramCache, Stack, Stop};
+use crate::state::State;
 
 /// Functions may be nested so deep in one program body (`MAX_CALL_FRAMES`).
-const MAX_DEPTH: u32 = 8;
+pub(crate) const MAX_DEPTH: u64 = 8;
 /// Successful tail calls in one run (`MAX_TAIL_CALL_CNT`).
-const MAX_TAIL_CALLS: u32 = 33;
+pub(crate) const MAX_TAIL_CALLS: u32 = 33;
 /// Instructions between two looks at the clock: some tens of microseconds.
 const POLL_EVERY: i64 = 1 << 16;
 /// How often a function may pass its `may_goto`s (`BPF_MAX_LOOPS`).
-const MAX_MAY_GOTO: u32 = 8 << 20;
+pub(crate) const MAX_MAY_GOTO: u32 = 8 << 20;
 
 /// Ends a run early.
 #[derive(Debug)]
@@ -68,9 +73,8 @@ pub(crate) enum Held<'r> {
 /// What the current program's frames were when another took over.
 #[derive(Debug)]
 pub(crate) struct Body {
-    pub(crate) frame_pointer: u64,
     base: usize,
-    depth: u32,
+    body_fp: u64,
     may_goto: u32,
 }
 
@@ -89,25 +93,27 @@ pub(crate) struct Setting<'r> {
     pub(crate) ctx: GuestPtr,
     pub(crate) packet: &'r mut Option<Packet>,
     pub(crate) max_insns: Option<u64>,
-    pub(crate) expired: &'r mut dyn FnMut() -> bool,
+    pub(crate) count: bool,
+    pub(crate) engine: Engine,
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub(crate) host_stack: &'r HostStack,
 }
 
 /// One run.
 pub(crate) struct Run<'r> {
     pub(crate) view: View<'r>,
     pub(crate) setting: Setting<'r>,
-    /// Instructions executed.
-    executed: i64,
+    /// What native code sees, too.
+    pub(crate) state: State,
     /// When the limits are looked at next, in instructions.
     next_poll: i64,
     /// Where the match stops; see [`Run::poll_at`].
     stop_at: i64,
-    /// Frames below this one belong to somebody else: a caller across a callback or a
-    /// tail call.
+    /// How many callers wait that belong to somebody else: across a callback or a tail
+    /// call.
     base: usize,
-    /// Depth of the current frame in its program body, from 1.
-    depth: u32,
-    tail_calls: u32,
+    /// The current frame.
+    fp: u64,
     may_goto: u32,
     pub(crate) held: Vec<Held<'r>>,
     /// Where the packet is to go, if the verdict says so.
@@ -117,37 +123,64 @@ pub(crate) struct Run<'r> {
     found: BTreeMap<u32, Arc<dyn Resource>>,
     /// How many dynptrs were made.
     pub(crate) dynptrs_made: u64,
+    /// Whether it is on the host stack of native code.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub(crate) on_host_stack: bool,
+    /// Why Rust code that native code called ended the run.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub(crate) ending: Option<Ending>,
 }
 
 impl<'r> Run<'r> {
     #[inline]
     pub(crate) fn new(setting: Setting<'r>) -> Self {
+        let view = setting.machine.world().window().view();
+        let fp = setting.stack.first_fp();
         Self {
-            view: setting.machine.world().window().view(),
+            view,
+            state: State::new(view, setting.cpu, fp),
             setting,
-            executed: 0,
             next_poll: POLL_EVERY,
             stop_at: 0,
             base: 0,
-            depth: 1,
-            tail_calls: 0,
+            fp,
             may_goto: 0,
             held: Vec::new(),
             redirect: None,
             found: BTreeMap::new(),
             dynptrs_made: 0,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            on_host_stack: false,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            ending: None,
         }
+    }
+
+    /// Sets its limits.
+    #[inline]
+    pub(crate) fn limit(&mut self, limits: Limits<'r>) {
+        if let Some(max) = limits.max_insns {
+            self.state.limit = i64::try_from(max).unwrap_or(i64::MAX);
+        }
+        if let Some(Stop { cell, at }) = limits.stop {
+            self.state.stop = cell;
+            self.state.stop_at = at;
+        }
+    }
+
+    /// Whether it counts instructions.
+    pub(crate) fn counts(&self) -> bool {
+        self.setting.engine == Engine::Interp || self.setting.count || self.setting.max_insns.is_some()
     }
 
     /// Forgets the run before, on the same setting; it held nothing at its end.
     #[inline]
     pub(crate) fn restart(&mut self) {
         self.setting.frames.clear();
-        self.executed = 0;
+        self.fp = self.setting.stack.first_fp();
+        self.state.restart(self.fp);
         self.next_poll = POLL_EVERY;
         self.base = 0;
-        self.depth = 1;
-        self.tail_calls = 0;
         self.may_goto = 0;
         self.redirect = None;
         self.found.clear();
@@ -199,12 +232,12 @@ impl<'r> Run<'r> {
 
     #[inline(always)]
     pub(crate) fn executed(&self) -> i64 {
-        self.executed
+        self.state.executed
     }
 
     #[inline(always)]
     pub(crate) fn set_executed(&mut self, executed: i64) {
-        self.executed = executed;
+        self.state.executed = executed;
     }
 
     /// How many instructions may have been executed, about, before the match stops to
@@ -219,7 +252,7 @@ impl<'r> Run<'r> {
     /// may execute so many more.
     #[inline]
     pub(crate) fn look_at_limits(&mut self, len: usize) -> Result<bool, Box<FaultKind>> {
-        if self.executed < self.next_poll && self.setting.max_insns.is_none() {
+        if self.state.executed < self.next_poll && self.setting.max_insns.is_none() {
             self.stop_at = self.next_poll;
             return Ok(false);
         }
@@ -227,9 +260,9 @@ impl<'r> Run<'r> {
     }
 
     fn look_closely(&mut self, len: usize) -> Result<bool, FaultKind> {
-        if self.executed >= self.next_poll {
-            self.next_poll = self.executed + POLL_EVERY;
-            if (self.setting.expired)() {
+        if self.state.executed >= self.next_poll {
+            self.next_poll = self.state.executed + POLL_EVERY;
+            if self.state.is_stopped() {
                 return Err(FaultKind::Timeout);
             }
         }
@@ -238,12 +271,12 @@ impl<'r> Run<'r> {
             return Ok(false);
         };
         let end = i64::try_from(limit).unwrap_or(i64::MAX);
-        if self.executed >= end {
+        if self.state.executed >= end {
             return Err(FaultKind::Budget { limit });
         }
         let len = i64::try_from(len).unwrap_or(i64::MAX);
         let near = end.saturating_sub(len);
-        if self.executed >= near {
+        if self.state.executed >= near {
             self.stop_at = end;
             return Ok(true);
         }
@@ -251,9 +284,12 @@ impl<'r> Run<'r> {
         Ok(false)
     }
 
-    /// Looks at the clock if it is time; for helpers that run callbacks in a loop.
+    /// Looks at the limits; for helpers that run callbacks in a loop.
     pub(crate) fn poll(&mut self) -> Result<(), Trap> {
-        if self.executed >= self.next_poll {
+        if self.state.is_stopped() {
+            return Err(Trap::new(FaultKind::Timeout));
+        }
+        if self.state.executed >= self.next_poll {
             self.look_at_limits(0).map_err(Trap::Kind)?;
         }
         Ok(())
@@ -264,7 +300,23 @@ impl<'r> Run<'r> {
     /// Starts with the first frame; gives the frame pointer.
     #[inline]
     pub(crate) fn enter_program(&mut self, program: &Program) -> u64 {
-        self.setting.stack.enter(0, program.code().entry_stack)
+        self.setting.stack.enter(self.fp, program.ir().entry().stack);
+        self.fp
+    }
+
+    /// Depth of the current frame in its program body, from 1.
+    pub(crate) fn depth(&self) -> u64 {
+        (self.fp - self.state.body_fp) / FRAME_STRIDE + 1
+    }
+
+    /// The current frame's end.
+    pub(crate) fn frame_pointer(&self) -> u64 {
+        self.fp
+    }
+
+    /// The current frame.
+    pub(crate) fn frame(&self) -> usize {
+        self.setting.stack.frame_at(self.fp)
     }
 
     /// Calls a function of the current program: saves the caller, makes a new frame.
@@ -289,13 +341,14 @@ impl<'r> Run<'r> {
         frame_pointer: u64,
         stack: StackUse,
     ) -> Result<u64, FaultKind> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth() >= MAX_DEPTH {
             return Err(FaultKind::CallDepth);
         }
-        self.depth += 1;
         let may_goto = std::mem::take(&mut self.may_goto);
         self.setting.frames.push(Frame { back, saved, frame_pointer, may_goto });
-        Ok(self.setting.stack.enter(self.setting.frames.len(), stack))
+        self.fp += FRAME_STRIDE;
+        self.setting.stack.enter(self.fp, stack);
+        Ok(self.fp)
     }
 
     /// Returns from a function; `None` from the one at the bottom.
@@ -305,7 +358,7 @@ impl<'r> Run<'r> {
             return None;
         }
         let Frame { back, saved, frame_pointer, may_goto } = self.setting.frames.pop()?;
-        self.depth -= 1;
+        self.fp -= FRAME_STRIDE;
         self.may_goto = may_goto;
         poison_scratch(regs);
         regs.0[6..=9].copy_from_slice(&saved);
@@ -323,7 +376,7 @@ impl<'r> Run<'r> {
 
     pub(crate) fn leave_callback(&mut self) {
         if let Some(frame) = self.setting.frames.pop() {
-            self.depth -= 1;
+            self.fp -= FRAME_STRIDE;
             self.may_goto = frame.may_goto;
             self.base = usize::try_from(frame.saved[0]).unwrap_or(0);
         }
@@ -340,7 +393,7 @@ impl<'r> Run<'r> {
         // Only the low half of the index counts (kernel `___bpf_prog_run`), and only
         // calls that succeed (the x86 JIT's count, which is what runs).
         let index = u32::try_from(index & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        if self.tail_calls >= MAX_TAIL_CALLS {
+        if self.state.tail_calls >= MAX_TAIL_CALLS {
             return Ok(None);
         }
         let Some(id) = array.program(index) else {
@@ -348,30 +401,26 @@ impl<'r> Run<'r> {
         };
         let next = self.setting.programs.get(self.setting.machine, id);
         if next.is_some() {
-            self.tail_calls += 1;
+            self.state.tail_calls += 1;
         }
         Ok(next)
     }
 
-    /// Makes the first frame of a tail call's target in the place of the current one.
-    pub(crate) fn enter_tail_call(&mut self, next: &Program) -> Body {
+    /// Gives the current frame to a tail call's target, as its first.
+    pub(crate) fn enter_tail_call(&mut self) -> Body {
         let body = Body {
-            frame_pointer: {
-                let index = self.setting.frames.len();
-                self.setting.stack.enter(index, next.code().entry_stack)
-            },
             base: self.base,
-            depth: self.depth,
+            body_fp: self.state.body_fp,
             may_goto: std::mem::take(&mut self.may_goto),
         };
         self.base = self.setting.frames.len();
-        self.depth = 1;
+        self.state.body_fp = self.fp;
         body
     }
 
     pub(crate) fn leave_tail_call(&mut self, body: Body) {
         self.base = body.base;
-        self.depth = body.depth;
+        self.state.body_fp = body.body_fp;
         self.may_goto = body.may_goto;
     }
 
@@ -379,6 +428,26 @@ impl<'r> Run<'r> {
     pub(crate) fn may_goto_spent(&mut self) -> bool {
         self.may_goto += 1;
         self.may_goto > MAX_MAY_GOTO
+    }
+
+    /// Does something for native code, in the frame that it says it is in.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[inline(always)]
+    pub(crate) fn in_native_frame<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.fp, self.state.caller_fp);
+        let result = body(self);
+        self.fp = before;
+        result
+    }
+
+    /// Which form of native code it needs.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub(crate) fn mode(&self) -> Mode {
+        if self.setting.count || self.setting.max_insns.is_some() {
+            Mode::Counting
+        } else {
+            Mode::Plain
+        }
     }
 
     // What it holds.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use skep_maps::{Map, World};
 use skep_memory::{
@@ -12,7 +13,9 @@ use skep_memory::{
 use crate::context::{ContextMemory, Input, InputError, Packet};
 use crate::fault::Fault;
 use crate::host::Host;
-use crate::interp;
+use crate::engine::{self, Engine};
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+use crate::jit::HostStack;
 use crate::machine::Machine;
 use crate::program::{FRAME_SIZE, Program, StackUse};
 use crate::redirect::Redirect;
@@ -21,7 +24,9 @@ use crate::run::{Frame, Run, Setting};
 /// Frames of one run: eight in each of the 34 program bodies that can nest.
 const MAX_FRAMES: u32 = 8 * 34;
 /// Distance from one frame to the next in bytes: as much again stays inaccessible.
-const FRAME_STRIDE: u32 = 2 * FRAME_SIZE;
+const STRIDE: u32 = 2 * FRAME_SIZE;
+/// The same, as the distance from one frame pointer to the next.
+pub(crate) const FRAME_STRIDE: u64 = STRIDE as u64;
 
 /// Runs programs, one after the other, as one virtual CPU.
 #[derive(Debug)]
@@ -36,20 +41,31 @@ pub struct Runner {
     /// Lines that the run going on has printed.
     printk: Vec<String>,
     packet: Option<Packet>,
+    engine: Engine,
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    host_stack: HostStack,
 }
 
-/// The limits of a run.
+/// The limits of a run; none by default.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Limits<'a> {
-    /// How many instructions may be executed; unlimited by default.
+    /// How many instructions may be executed: exactly in the interpreter; in native code a
+    /// run may end up to a basic block later.
     pub max_insns: Option<u64>,
-    /// Asked every few ten thousand instructions whether the run has had its time.
-    pub expired: &'a mut dyn FnMut() -> bool,
+    /// When the run is to end, whatever it does.
+    pub stop: Option<Stop<'a>>,
+    /// Whether instructions are to be counted in native code, too.
+    pub count: bool,
 }
 
-impl std::fmt::Debug for Limits<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limits").field("max_insns", &self.max_insns).finish_non_exhaustive()
-    }
+/// Ends a run from outside: it ends, with [`FaultKind::Timeout`](crate::FaultKind::Timeout),
+/// soon after `cell` holds `at`.
+#[derive(Debug, Clone, Copy)]
+pub struct Stop<'a> {
+    /// Looked at all the time.
+    pub cell: &'a AtomicU64,
+    /// The number that ends the run.
+    pub at: u64,
 }
 
 /// What a run gave.
@@ -57,8 +73,8 @@ impl std::fmt::Debug for Limits<'_> {
 pub struct Outcome {
     /// The program's r0.
     pub r0: u64,
-    /// Instructions executed.
-    pub insns: u64,
+    /// Instructions executed; `None` in native code that does not count.
+    pub insns: Option<u64>,
     /// Lines that the program printed.
     pub printk: Vec<String>,
     /// Where the packet went, when the program redirected it.
@@ -82,7 +98,7 @@ impl Runner {
     /// # Errors
     ///
     /// [`MemoryError`] when the window has no room for its stack and packet.
-    pub fn new(machine: &Arc<Machine>, cpu: u32) -> Result<Self, MemoryError> {
+    pub fn new(machine: &Arc<Machine>, cpu: u32, engine: Engine) -> Result<Self, MemoryError> {
         let window = machine.world().window();
         Ok(Self {
             machine: Arc::clone(machine),
@@ -94,6 +110,9 @@ impl Runner {
             frames: Vec::new(),
             printk: Vec::new(),
             packet: None,
+            engine,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            host_stack: HostStack::new().map_err(|source| MemoryError::Reserve { bytes: HostStack::BYTES, source })?,
         })
     }
 
@@ -202,12 +221,16 @@ impl Runner {
             ctx,
             packet: &mut self.packet,
             max_insns: limits.max_insns,
-            expired: limits.expired,
+            count: limits.count,
+            engine: self.engine,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            host_stack: &self.host_stack,
         });
+        run.limit(limits);
         let mut result = Ok(0);
         for _ in 0..times {
             run.restart();
-            result = interp::run(&mut run, program, ctx.addr(), len);
+            result = engine::run(&mut run, program, ctx.addr(), len);
             self.stack.close();
             if result.is_err() {
                 break;
@@ -215,7 +238,7 @@ impl Runner {
         }
         // A fault leaves what the run held; an exit has nothing left.
         run.release();
-        let insns = run.executed().cast_unsigned();
+        let insns = run.counts().then(|| run.executed().cast_unsigned());
         let redirect = result.as_ref().ok().and_then(|r0| run.redirected(program, *r0));
         drop(run);
         let printk =
@@ -253,11 +276,11 @@ pub(crate) struct Stack {
 
 impl Stack {
     fn new(window: &Arc<Window>) -> Result<Self, MemoryError> {
-        let grid = Grid { size: FRAME_SIZE, stride: FRAME_STRIDE };
+        let grid = Grid { size: FRAME_SIZE, stride: STRIDE };
         let span = Span::new(
             window,
             SpanRequest {
-                len: u64::from(MAX_FRAMES * FRAME_STRIDE - FRAME_SIZE),
+                len: u64::from(MAX_FRAMES * STRIDE - FRAME_SIZE),
                 align: 64,
                 access: Access::None,
                 label: Label::many("stack frame", grid),
@@ -269,25 +292,46 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Enters frame `index`: makes it accessible and zero where the function may read
-    /// it first. Returns its frame pointer.
+    /// The frame pointer of the first frame.
     #[inline(always)]
-    pub(crate) fn enter(&self, index: usize, stack: StackUse) -> u64 {
-        let index = u32::try_from(index).unwrap_or(MAX_FRAMES).min(MAX_FRAMES - 1);
+    pub(crate) fn first_fp(&self) -> u64 {
+        self.span.ptr().add(FRAME_SIZE).addr()
+    }
+
+    /// The number of the frame with this frame pointer, from 0.
+    #[inline(always)]
+    pub(crate) fn frame_at(&self, fp: u64) -> usize {
+        usize::try_from((fp - self.first_fp()) / FRAME_STRIDE).unwrap_or(0)
+    }
+
+    /// Enters the frame with this frame pointer: makes it accessible and zero where the
+    /// function may read it first.
+    #[inline(always)]
+    pub(crate) fn enter(&self, fp: u64, stack: StackUse) {
+        if !stack.framed {
+            return;
+        }
+        let end = self.open(fp);
+        if stack.bytes > 0 {
+            self.clear(end - stack.bytes, stack.bytes);
+        }
+    }
+
+    /// Makes the frame with this frame pointer accessible. Returns where it ends: an
+    /// offset into the span.
+    #[inline(always)]
+    pub(crate) fn open(&self, fp: u64) -> u32 {
+        let index = u32::try_from(self.frame_at(fp)).unwrap_or(MAX_FRAMES).min(MAX_FRAMES - 1);
         if index >= self.open.get() {
             self.open_to(index + 1);
         }
-        let start = index * FRAME_STRIDE;
-        if stack.bytes > 0 {
-            self.clear(start + FRAME_SIZE - stack.bytes, stack.bytes);
-        }
-        self.span.ptr().add(start + FRAME_SIZE).addr()
+        index * STRIDE + FRAME_SIZE
     }
 
     /// Which frame holds all of `len` bytes at `at`, if they are accessible parts of one.
     pub(crate) fn frame_of(&self, at: GuestPtr, len: u32) -> Option<usize> {
         let offset = at.offset().checked_sub(self.span.ptr().offset())?;
-        let (frame, within) = (offset / FRAME_STRIDE, offset % FRAME_STRIDE);
+        let (frame, within) = (offset / STRIDE, offset % STRIDE);
         let fits = within + len <= FRAME_SIZE && frame < self.open.get();
         fits.then_some(frame as usize)
     }
@@ -316,7 +360,7 @@ impl Stack {
     #[cold]
     fn open_to(&self, count: u32) {
         for index in self.open.get()..count {
-            let start = index * FRAME_STRIDE;
+            let start = index * STRIDE;
             self.span.set_access(start..start + FRAME_SIZE, Access::ReadWrite);
         }
         self.open.set(count);
@@ -333,7 +377,7 @@ impl Stack {
     #[cold]
     fn close_deeper(&self) {
         while self.open.get() > 1 {
-            let start = (self.open.get() - 1) * FRAME_STRIDE;
+            let start = (self.open.get() - 1) * STRIDE;
             self.span.set_access(start..start + FRAME_SIZE, Access::None);
             self.open.set(self.open.get() - 1);
         }

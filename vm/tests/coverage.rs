@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use skep_maps::{MapDef, MapType, sys};
 use skep_vm::isa::{Insn, Op, ROWS, Row, Shape, assemble};
 use skep_vm::prog::{ProgType, SOCKET_FILTER, XDP};
-use skep_vm::{
+use skep_vm::{Engine, 
     Fault, FaultKind, FixedHost, Input, Limits, Machine, Program, ProgramErrorKind, ProgramSpec,
     RunError, Runner,
 };
@@ -101,7 +101,7 @@ fn edges(row: &Row) -> (Vec<u64>, Vec<u64>) {
 /// Runs all vectors step by step.
 fn executed() -> Executed {
     let machine = Machine::new(1).expect("memory");
-    let mut runner = Runner::new(&machine, 0).expect("memory");
+    let mut runner = Runner::new(&machine, 0, Engine::Interp).expect("memory");
     let mut executed = Executed::new();
     for path in vector::files(&vector::own()) {
         let vector = vector::read(&path);
@@ -129,7 +129,7 @@ fn trace(machine: &Arc<Machine>, runner: &mut Runner, vector: Vector, executed: 
         let insn = program.insns()[fault.insn as usize];
         let op = insn.op().expect("it was loaded");
         let (lefts, rights) = executed.entry(op).or_default();
-        let [dst, src] = [insn.dst, insn.src].map(|r| fault.registers.get(usize::from(r)).copied());
+        let [dst, src] = [insn.dst, insn.src].map(|r| fault.registers.get(usize::from(r)).copied().flatten());
         let right = match op.row().shape {
             Shape::AluImm | Shape::JumpImm => Some(i64::from(insn.imm).cast_unsigned()),
             _ => src,
@@ -149,7 +149,7 @@ fn run(
     input: &Input,
     most: u64,
 ) -> Result<u64, Box<Fault>> {
-    let limits = Limits { max_insns: Some(most), expired: &mut || false };
+    let limits = Limits { max_insns: Some(most), ..Limits::default() };
     match runner.run(program, input, &FixedHost::default(), limits) {
         Ok(outcome) => Ok(outcome.r0),
         Err(RunError::Fault(fault, _)) => Err(fault),
@@ -187,7 +187,7 @@ impl Bench {
     }
 
     fn run(self, input: &Input) -> Result<u64, FaultKind> {
-        let mut runner = Runner::new(&self.machine, 0).expect("memory");
+        let mut runner = Runner::new(&self.machine, 0, Engine::Interp).expect("memory");
         let program = self.machine.load(self.spec).expect("the program loads");
         run(&mut runner, &program, input, 1_000_000).map_err(|fault| fault.kind)
     }

@@ -12,22 +12,26 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use skep_vm::isa::{DecodeError, Insn};
 use skep_vm::{
-    FaultKind, FixedHost, Input, Limits, Machine, ProgramErrorKind, ProgramSpec, RunError, Runner,
+    Engine, FaultKind, FixedHost, Input, Limits, Machine, ProgramErrorKind, ProgramSpec, Refusal, RunError, Runner,
 };
 
 use vector::{Expected, Vector};
 
 fn main() {
     let folder = env::var_os("SKEP_VECTORS").map_or_else(vector::own, PathBuf::from);
-    let trials = vector::files(&folder)
-        .into_iter()
-        .map(|path| Trial::test(format!("{}::interp", vector::name(&path)), move || check(&path)));
+    let files = vector::files(&folder);
+    let trials = files.iter().flat_map(|path| {
+        Engine::ALL.iter().map(|&engine| {
+            let (name, path) = (format!("{}::{engine}", vector::name(path)), path.clone());
+            Trial::test(name, move || check(&path, engine))
+        })
+    });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 
-fn check(path: &Path) -> Result<(), Failed> {
+fn check(path: &Path, engine: Engine) -> Result<(), Failed> {
     let Vector { insns, memory, expected } = vector::read(path)?;
-    let got = match run(insns, memory) {
+    let got = match run(insns, memory, engine) {
         Ok(result) => Expected::Result(result),
         Err(error) => Expected::Error(error),
     };
@@ -37,15 +41,22 @@ fn check(path: &Path) -> Result<(), Failed> {
     Err(format!("expected {expected:x?}, got {got:x?}").into())
 }
 
-fn run(insns: Vec<Insn>, memory: Vec<u8>) -> Result<u64, String> {
+fn run(insns: Vec<Insn>, memory: Vec<u8>, engine: Engine) -> Result<u64, String> {
     let machine = Machine::new(1).map_err(|e| e.to_string())?;
     let spec = ProgramSpec { name: "vector".to_owned(), insns, ..ProgramSpec::default() };
     let program = match machine.load(spec) {
         Ok(program) => program,
         Err(error) => return Err(format!("load: {}", load_class(&error.kind))),
     };
-    let mut runner = Runner::new(&machine, 0).map_err(|e| e.to_string())?;
-    let limits = Limits { max_insns: Some(100_000_000), expired: &mut || false };
+    if engine == Engine::Jit {
+        match program.compile() {
+            // Too deep for native code, which is for the interpreter to say.
+            Ok(()) | Err(Refusal::Depth) => {}
+            Err(refusal) => return Err(format!("not compiled: {refusal}")),
+        }
+    }
+    let mut runner = Runner::new(&machine, 0, engine).map_err(|e| e.to_string())?;
+    let limits = Limits { max_insns: Some(100_000_000), ..Limits::default() };
     match runner.run(&program, &Input::raw(memory), &FixedHost::default(), limits) {
         Ok(outcome) => Ok(outcome.r0),
         Err(RunError::Fault(fault, _)) => Err(format!("run: {}", run_class(&fault.kind))),

@@ -369,10 +369,11 @@ impl Arg for Function {
     const KIND: &'static str = "function";
     type Taken<'r> = u64;
 
-    fn take<'r>(_run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<u64, Problem> {
+    fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<u64, Problem> {
         let value = call.args[index];
-        let start = u32::try_from(value ^ crate::interp::FUNCTION_TAG).ok();
-        match start.and_then(|start| call.program.code().function(start)) {
+        let program = call.program(run);
+        let start = u32::try_from(value ^ crate::ir::FUNCTION_TAG).ok();
+        match start.and_then(|start| program.ir().function_at(start)) {
             Some(_) => Ok(value),
             None => Err(Problem::Text(format!("{value:#x} is no function of the program"))),
         }

@@ -8,8 +8,8 @@ use crate::run::{Held, Run, Trap};
 
 pub(super) fn lock(run: &mut Run<'_>, _call: &Call<'_>, lock: GuestPtr) -> Return {
     let world = run.world();
-    let expired = &mut *run.setting.expired;
-    if !world.locks().acquire(lock, expired) {
+    let mut stopped = || run.state.is_stopped();
+    if !world.locks().acquire(lock, &mut stopped) {
         return Err(Trap::new(FaultKind::Timeout));
     }
     run.held.push(Held::Lock(lock));

@@ -6,7 +6,7 @@ use skep_maps::{Cursor, Errno, Map};
 use skep_memory::{Access, Backing, Label, Span, SpanRequest};
 
 use super::{Call, Return};
-use crate::interp::call_function;
+use crate::engine::call_function;
 use crate::run::Run;
 
 /// The most iterations of `bpf_loop` (`BPF_MAX_LOOPS`).
@@ -28,8 +28,9 @@ pub(super) fn bpf_loop(
         // all 64 bits, and the number is a 32-bit one, zero-extended.
         return Ok(Errno::E2BIG.to_r0() & u64::from(u32::MAX));
     }
+    let program = call.program(run);
     for index in 0..count {
-        if call_function(run, call.program, function, [index, ctx, 0, 0, 0])? != 0 {
+        if call_function(run, &program, function, [index, ctx, 0, 0, 0])? != 0 {
             return Ok(index + 1);
         }
         run.poll()?;
@@ -60,13 +61,14 @@ pub(super) fn for_each(
     let Ok(copy) = Span::new(run.window(), request) else {
         return Ok(Errno::ENOMEM.to_r0());
     };
+    let program = call.program(run);
     let (mut cursor, mut key) = (Cursor::default(), Vec::new());
     let mut visited = 0;
     while let Some(value) = map.visit(&mut cursor, &mut key, run.setting.cpu) {
         copy.part(0, def.key_size).write(&key);
         let args = [map.core().handle().addr(), copy.ptr().addr(), value.addr(), ctx, 0];
         visited += 1;
-        if call_function(run, call.program, function, args)? != 0 {
+        if call_function(run, &program, function, args)? != 0 {
             break;
         }
         run.poll()?;

@@ -46,9 +46,52 @@ pub(crate) const TAIL_CALL: u32 = 12;
 /// A call of a helper.
 pub(crate) struct Call<'a> {
     /// The program that calls.
-    pub(crate) program: &'a Program,
+    pub(crate) caller: Caller<'a>,
     /// r1 to r5.
     pub(crate) args: [u64; 5],
+}
+
+/// The program that calls a helper.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller<'a> {
+    /// This one.
+    Known(&'a Program),
+    /// The one with this id.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    Id(u32),
+}
+
+impl<'a> Call<'a> {
+    /// The program that calls.
+    pub(crate) fn program(&self, run: &Run<'_>) -> ProgramRef<'a> {
+        match self.caller {
+            Caller::Known(program) => ProgramRef::Known(program),
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            Caller::Id(id) => {
+                let found = run.setting.machine.program(id);
+                ProgramRef::Held(found.expect("a program that runs is there"))
+            }
+        }
+    }
+}
+
+/// A program, for as long as a helper needs it.
+pub(crate) enum ProgramRef<'a> {
+    Known(&'a Program),
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    Held(std::sync::Arc<Program>),
+}
+
+impl std::ops::Deref for ProgramRef<'_> {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        match self {
+            Self::Known(program) => program,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            Self::Held(program) => program,
+        }
+    }
 }
 
 /// What a helper leaves in r0, or why the run ends.
@@ -64,6 +107,9 @@ pub struct Helper {
     /// What kinds of arguments it takes.
     pub args: &'static [&'static str],
     pub(crate) function: for<'r, 'a> fn(&mut Run<'r>, &Call<'a>) -> Return,
+    /// The same for native code.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub(crate) native: crate::jit::NativeHelper,
 }
 
 /// All helpers that skep has, by ascending number.
@@ -88,6 +134,25 @@ pub(crate) fn position(id: u32) -> Option<usize> {
 pub(crate) fn at(position: usize) -> &'static Helper {
     &TABLE[position]
 }
+
+/// Whether a helper must know which frame it is called from: it calls back, or works on the
+/// stack.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub(crate) fn needs_frame(position: u32) -> bool {
+    let kinds = [Function::KIND, DynptrArg::KIND, NewDynptr::KIND];
+    at(position as usize).args.iter().any(|kind| kinds.contains(kind))
+}
+
+/// Whether a helper can take rights to a part of the stack from the program: a dynptr that
+/// holds a record.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub(crate) fn closes_stack(position: u32) -> bool {
+    at(position as usize).id == RESERVE_DYNPTR
+}
+
+/// The number of `ringbuf_reserve_dynptr`.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+const RESERVE_DYNPTR: u32 = 198;
 
 /// The fault of calling a helper that skep does not have.
 #[cold]
@@ -128,8 +193,28 @@ macro_rules! helpers {
                 name: name_of(stringify!($name)),
                 args: &[$(<$arg as Arg>::KIND),*],
                 function: wrappers::$name,
+                #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+                native: crate::jit::native_helper::<natives::$name>(),
             },
         )*];
+
+        /// The helpers as types.
+        #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+        #[allow(non_camel_case_types, reason = "they have the helpers' names")]
+        mod natives {
+            use super::*;
+
+            $(
+                pub(super) struct $name;
+
+                impl crate::jit::HelperFn for $name {
+                    #[inline(always)]
+                    fn call(run: &mut Run<'_>, call: &Call<'_>) -> Return {
+                        wrappers::$name(run, call)
+                    }
+                }
+            )*
+        }
 
         mod wrappers {
             use super::*;

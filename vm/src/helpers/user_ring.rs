@@ -6,7 +6,7 @@ use skep_memory::{Access, Backing, GuestPtr, Label, Span, SpanRequest};
 
 use super::{Call, Return};
 use crate::dynptr::Data;
-use crate::interp::call_function;
+use crate::engine::call_function;
 use crate::run::{Run, Trap};
 
 /// The most samples at once, discarded ones included (`BPF_MAX_USER_RINGBUF_SAMPLES`).
@@ -70,6 +70,7 @@ fn samples(
     callback: &Callback,
     met: &mut Met,
 ) -> Result<Result<(), Errno>, Trap> {
+    let program = call.program(run);
     while met.samples < MOST_SAMPLES {
         let sample = match drain.peek() {
             Ok(UserNext::Empty) => break,
@@ -83,7 +84,7 @@ fn samples(
         };
         run.lend_sample(callback.dynptr, Data { ptr: sample.ptr(), size: sample.size() });
         let args = [callback.dynptr.addr(), callback.ctx, 0, 0, 0];
-        let stops = call_function(run, call.program, callback.function, args)? != 0;
+        let stops = call_function(run, &program, callback.function, args)? != 0;
         run.take_sample_back(callback.dynptr);
         drain.consume(sample);
         met.samples += 1;

@@ -1,53 +1,38 @@
 //! Around the match: limits, tail calls, faults.
 
-use std::sync::Arc;
-
-use super::FUNCTION_TAG;
 use super::exec::{Exact, Loose, Stop, Why, exec};
 use super::op::Regs;
+use crate::engine;
+use crate::ir::Function;
 use crate::fault::{Fault, FaultKind, MemoryFault};
 use crate::program::Program;
 use crate::run::{Run, Trap};
 
-/// Runs a program from its start with its context in r1 and, if it has no type, the
-/// context's length in r2.
+/// Runs a program's entry function in the current frame.
 pub(crate) fn run(
     run: &mut Run<'_>,
     program: &Program,
-    ctx: u64,
-    len: Option<u32>,
+    r1: u64,
+    r2: u64,
 ) -> Result<u64, Box<Fault>> {
-    let frame_pointer = run.enter_program(program);
     let mut regs = Regs::unwritten();
-    regs.0[1] = ctx;
-    if let Some(len) = len {
-        regs.0[2] = u64::from(len);
-    }
-    regs.0[10] = frame_pointer;
+    regs.0[1] = r1;
+    regs.0[2] = r2;
+    regs.0[10] = run.enter_program(program);
     drive(run, program, &mut regs, 0)
 }
 
-/// Calls a function of `program` from a helper, as a callback; `function` is what a
-/// `lddw` of it gave.
-pub(crate) fn call_function(
+/// Runs a function of a program in the current frame, which is open.
+pub(crate) fn run_function(
     run: &mut Run<'_>,
     program: &Program,
-    function: u64,
+    function: &Function,
     args: [u64; 5],
 ) -> Result<u64, Trap> {
-    let start = u32::try_from(function ^ FUNCTION_TAG).ok();
-    let found = start.and_then(|start| program.code().function(start));
-    let Some(function) = found else {
-        let problem = format!("{function:#x} is no function of the program");
-        return Err(Trap::new(FaultKind::Helper(problem)));
-    };
-    let frame_pointer = run.enter_callback(function).map_err(Trap::new)?;
     let mut regs = Regs::unwritten();
     regs.0[1..=5].copy_from_slice(&args);
-    regs.0[10] = frame_pointer;
-    let result = drive(run, program, &mut regs, function.start as usize).map_err(Trap::Fault);
-    run.leave_callback();
-    result
+    regs.0[10] = run.frame_pointer();
+    drive(run, program, &mut regs, function.start as usize).map_err(Trap::Fault)
 }
 
 /// Runs operations until the function at the bottom returns.
@@ -106,7 +91,7 @@ fn go_on(
             Why::TailCall(next) => {
                 // The target takes the place of the current frame; when it returns,
                 // that frame's caller, in this program, goes on.
-                tail_call(run, &next, regs)?;
+                regs.0[0] = engine::run_tail_call(run, &next)?;
                 debug_assert_eq!(run.base(), base);
                 match run.pop_frame(regs) {
                     Some(back) => pc = back,
@@ -127,43 +112,15 @@ fn go_on(
             }
             Why::Trap(Trap::Fault(inner)) => return Err(inner),
             Why::Trap(Trap::Kind(kind)) => {
-                let kind = poison(program, pc).unwrap_or(*kind);
-                return Err(fault(run, program, regs, pc, kind));
+                return Err(fault(run, program, regs, pc, *kind));
             }
         }
         stop = step(run, program, regs, pc)?;
     }
 }
 
-/// Runs the target of a tail call to its end; r0 is its result.
-fn tail_call(run: &mut Run<'_>, next: &Arc<Program>, regs: &mut Regs) -> Result<(), Box<Fault>> {
-    let body = run.enter_tail_call(next);
-    let ctx = run.ctx();
-    let mut inner = Regs::unwritten();
-    inner.0[1] = ctx;
-    inner.0[10] = body.frame_pointer;
-    let r0 = drive(run, next, &mut inner, 0)?;
-    run.leave_tail_call(body);
-    regs.0[0] = r0;
-    Ok(())
-}
-
-/// The fault of reaching an instruction whose relocation failed.
-fn poison(program: &Program, pc: usize) -> Option<FaultKind> {
-    Some(FaultKind::Poisoned(program.poison(program.slot(pc))?.to_owned()))
-}
-
 #[cold]
 fn fault(run: &Run<'_>, program: &Program, regs: &Regs, pc: usize, kind: FaultKind) -> Box<Fault> {
-    let insn = program.slot(pc);
-    Box::new(Fault {
-        program: program.name().to_owned(),
-        function: program.function_at(insn).map(str::to_owned),
-        insn,
-        text: program.text(pc),
-        source_line: program.source_line(insn).cloned(),
-        registers: regs.visible(),
-        insns: run.executed().cast_unsigned(),
-        kind,
-    })
+    let insns = run.executed().cast_unsigned();
+    Fault::at(program, pc, regs.visible().map(Some), Some(insns), kind)
 }

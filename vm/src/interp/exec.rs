@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 
 use skep_memory::{Access, Word};
 
+use super::lower::unpack;
 use super::op::{Code, Op, Regs, poison_scratch};
 use super::{Compiled, POISON};
 use crate::fault::FaultKind;
-use crate::helpers::{self, Call};
+use crate::helpers::{self, Call, Caller};
 use crate::isa::{Int, isa};
-use crate::program::{Program, StackUse};
+use crate::program::Program;
 use crate::run::{Run, Trap};
 
 /// Why the match was left, and at which operation.
@@ -107,7 +108,7 @@ macro_rules! ld_skb {
 
 macro_rules! define_exec {
     (
-        alu { $($abits:literal $aoff:literal $amn:literal $atext:literal
+        alu { $($aname:ident $abits:literal $aoff:literal $amn:literal $atext:literal
                 [$ai64:ident $ar64:ident $ai32:ident $ar32:ident] |$aa:ident, $ab:ident| $asem:expr;)* }
         unary { $($uop:ident $uw:ident $ucode:literal $ukey:literal $umn:literal $utext:literal
                 |$ua:ident| $usem:expr;)* }
@@ -117,11 +118,11 @@ macro_rules! define_exec {
                 |$lv:ident| $lsem:expr;)* }
         store { $($sw:ident $stext:literal [$sop:ident $scode:literal $smn:literal]
                 [$sxop:ident $sxcode:literal $sxmn:literal];)* }
-        atomic { $($timm:literal $tmn:literal $ttext:literal [$t64:ident $t32:ident]
+        atomic { $($tname:ident $timm:literal $tmn:literal $ttext:literal [$t64:ident $t32:ident]
                 $tmethod:ident $tthen:ident;)* }
         ordered { $($ow:ident $otext:literal [$oaop:ident $oacode:literal $oamn:literal]
                 [$orop:ident $orcode:literal $ormn:literal];)* }
-        jump { $($jbits:literal $jmn:literal $jtext:literal
+        jump { $($jname:ident $jbits:literal $jmn:literal $jtext:literal
                 [$ji64:ident $jr64:ident $ji32:ident $jr32:ident] |$ja:ident, $jb:ident| $jsem:expr;)* }
         misc { $($mop:ident $mcode:literal ($mkey:ident $mval:literal) $mshape:ident $mmn:literal
                 $mtext:literal;)* }
@@ -356,7 +357,7 @@ macro_rules! define_exec {
                     | Code::LddwMapIdx
                     | Code::LddwMapIdxValue => regs[op.dst] = op.imm,
                     Code::CallLocal => {
-                        if let Err(kind) = run.push_frame(regs, pc + 1, StackUse { bytes: op.imm as u32 }) {
+                        if let Err(kind) = run.push_frame(regs, pc + 1, unpack(op.imm)) {
                             leave!(Why::Trap(Trap::new(kind)));
                         }
                         go!(op.target());
@@ -369,7 +370,7 @@ macro_rules! define_exec {
                         let [_, r1, r2, r3, r4, r5, ..] = regs.0;
                         let args = [r1, r2, r3, r4, r5];
                         run.set_executed(done + pc as i64 + 1);
-                        let call = Call { program, args };
+                        let call = Call { caller: Caller::Known(program), args };
                         match (helpers::at(op.off.cast_unsigned() as usize).function)(run, &call) {
                             Ok(r0) => regs.0[0] = r0,
                             Err(trap) => return Stop { pc, why: Why::Trap(trap) },
@@ -395,9 +396,9 @@ macro_rules! define_exec {
                     Code::NoHelper => {
                         leave!(Why::Trap(Trap::new(helpers::missing(op.imm as u32))))
                     }
-                    Code::CallKfunc => leave!(unsupported("call of a kernel function")),
-                    Code::CallReg => leave!(unsupported("callx")),
-                    Code::AddrSpaceCast => leave!(unsupported("addr_space_cast")),
+                    Code::CallKfunc => leave!(unsupported(program, pc)),
+                    Code::CallReg => leave!(unsupported(program, pc)),
+                    Code::AddrSpaceCast => leave!(unsupported(program, pc)),
                     Code::MovAdd64Imm => {
                         regs[op.dst] = regs[op.src].wrapping_add(op.imm);
                         pc += 1;
@@ -482,7 +483,7 @@ macro_rules! define_exec {
                         pc += 1;
                         either!(op, regs[op.dst] == end);
                     }
-                    Code::Poisoned => leave!(unsupported("unresolved relocation")),
+                    Code::Poisoned => leave!(unsupported(program, pc)),
                 }
                 pc += 1;
             }
@@ -506,7 +507,8 @@ fn halves(imm: u64) -> (u64, u64) {
 }
 
 #[cold]
-fn unsupported(what: &'static str) -> Why {
+fn unsupported(program: &Program, pc: usize) -> Why {
+    let what = crate::engine::unsupported(&program.ir().insns[pc]);
     Why::Trap(Trap::new(FaultKind::Unsupported(what)))
 }
 

@@ -1,17 +1,9 @@
-//! From decoded instructions to the interpreter's operations: helpers found, maps
-//! turned into addresses.
+//! From the mid-level form to the interpreter's operations, one for each instruction.
 
-use std::sync::Arc;
-
-use skep_maps::{Map, MapType};
-
-use super::FUNCTION_TAG;
 use super::fuse::fuse;
 use super::op::{Code, Op, Reg};
-use crate::helpers;
-use crate::isa::{self, Shape};
-use crate::machine::Machine;
-use crate::program::{Code as Decoded, FRAME_SIZE, Mistake, ProgramErrorKind as Kind, ProgramSpec};
+use crate::ir::{Insn, Ir, Link};
+use crate::program::{FRAME_SIZE, StackUse};
 
 /// A program in the interpreter's form.
 #[derive(Debug)]
@@ -24,127 +16,48 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    pub(crate) fn new(
-        machine: &Machine,
-        spec: &ProgramSpec,
-        code: &Decoded,
-    ) -> Result<Self, Mistake> {
-        let lowering = Lowering { machine, spec, code };
-        let ops: Result<Vec<Op>, Mistake> = code
-            .insns
-            .iter()
-            .map(|decoded| {
-                let slot = decoded.slot;
-                if spec.poisoned.iter().any(|(at, _)| *at == slot) {
-                    return Ok(plain(Code::Poisoned));
-                }
-                lowering.op(decoded).map_err(|kind| Mistake::new(slot, kind))
-            })
-            .collect();
-        let ops = ops?;
+    pub(crate) fn new(ir: &Ir) -> Self {
+        let ops: Vec<Op> = ir.insns.iter().map(|insn| lower(ir, insn)).collect();
         let fused = fuse(&ops);
-        Ok(Self { ops, fused })
+        Self { ops, fused }
     }
 }
 
-fn plain(code: Code) -> Op {
-    Op { code, dst: Reg::R0, src: Reg::R0, off: 0, imm: 0 }
+fn lower(ir: &Ir, insn: &Insn) -> Op {
+    let mut op = Op {
+        code: Code::of(insn.op),
+        dst: Reg::new(insn.dst),
+        src: Reg::new(insn.src),
+        off: i32::from(insn.off),
+        imm: insn.imm,
+    };
+    match insn.link {
+        Link::Jump(target) => op.off = target.cast_signed(),
+        Link::Function(target) if insn.op == crate::isa::Op::CallLocal => {
+            op.off = target.cast_signed();
+            op.imm = pack(ir.function_at(target).map(|function| function.stack));
+        }
+        Link::Helper(position) => op.off = position.cast_signed(),
+        Link::TailCall => op.code = Code::TailCall,
+        Link::NoHelper => op.code = Code::NoHelper,
+        Link::Poisoned => op.code = Code::Poisoned,
+        Link::Nothing | Link::Function(_) | Link::Map(_) | Link::MapValue { .. } => {}
+    }
+    op
 }
 
-/// Finds a helper; its place in the table goes into `off`.
-fn helper(op: &mut Op, id: u32) {
-    match helpers::position(id) {
-        Some(_) if id == helpers::TAIL_CALL => op.code = Code::TailCall,
-        Some(position) => op.off = i32::try_from(position).expect("a short table"),
-        None => op.code = Code::NoHelper,
-    }
+/// Marks a function with a frame in the immediate of a call.
+const FRAMED: u64 = 1 << 32;
+
+/// What a function uses of its frame, as the immediate of a call.
+fn pack(stack: Option<StackUse>) -> u64 {
+    let StackUse { bytes, framed } = stack.unwrap_or(StackUse { bytes: FRAME_SIZE, framed: true });
+    u64::from(bytes) | if framed { FRAMED } else { 0 }
 }
 
-struct Lowering<'a> {
-    machine: &'a Machine,
-    spec: &'a ProgramSpec,
-    code: &'a Decoded,
-}
-
-impl Lowering<'_> {
-    fn op(&self, decoded: &crate::program::Decoded) -> Result<Op, Kind> {
-        let insn = decoded.insn;
-        let row = decoded.op.row();
-        let target = decoded.target.cast_signed();
-        let mut op = Op {
-            code: Code::of(decoded.op),
-            dst: Reg::new(insn.dst),
-            src: Reg::new(insn.src),
-            off: i32::from(insn.off),
-            imm: i64::from(insn.imm).cast_unsigned(),
-        };
-        match row.shape {
-            Shape::JumpImm | Shape::JumpReg | Shape::Goto | Shape::GotoLong => op.off = target,
-            Shape::Call if decoded.op == isa::Op::CallLocal => {
-                op.off = target;
-                let function = self.code.function(decoded.target);
-                op.imm = u64::from(function.map_or(FRAME_SIZE, |f| f.stack.bytes));
-            }
-            Shape::Call => helper(&mut op, insn.imm.cast_unsigned()),
-            Shape::Lddw => op.imm = self.lddw(decoded)?,
-            Shape::LdAbs | Shape::LdInd => self.check_skb(row.mnemonic)?,
-            _ => {}
-        }
-        Ok(op)
-    }
-
-    /// The handle of a map. Maps that hold programs are tied to the type of a program that
-    /// names them.
-    fn handle(&self, map: &Arc<dyn Map>) -> Result<u64, Kind> {
-        let kind = self.spec.prog_type.map_or(0, |t| t.id);
-        let name = || map.core().def().name.clone();
-        map.claim(kind).map_err(|_| Kind::IncompatibleMap { map: name() })?;
-        Ok(map.core().handle().addr())
-    }
-
-    fn lddw(&self, decoded: &crate::program::Decoded) -> Result<u64, Kind> {
-        let index = decoded.insn.imm;
-        match decoded.op {
-            isa::Op::Lddw => Ok(decoded.wide),
-            isa::Op::LddwFunc => Ok(FUNCTION_TAG | u64::from(decoded.target)),
-            isa::Op::LddwMapIdx => self.handle(self.map(index)?),
-            isa::Op::LddwMapIdxValue => {
-                let offset = u32::try_from(decoded.wide >> 32).expect("the upper half");
-                self.direct_value(self.map(index)?, offset)
-            }
-            _ => Err(Kind::UnsupportedLddw { what: decoded.op.row().mnemonic }),
-        }
-    }
-
-    fn map(&self, index: i32) -> Result<&Arc<dyn Map>, Kind> {
-        let maps = &self.spec.maps;
-        let found = usize::try_from(index).ok().and_then(|index| maps.get(index));
-        found.ok_or(Kind::NoMap { index, maps: maps.len() })
-    }
-
-    /// The address of a byte of an array's only value (kernel `array_map_direct_value_addr`).
-    fn direct_value(&self, map: &Arc<dyn Map>, offset: u32) -> Result<u64, Kind> {
-        let def = map.core().def();
-        let name = || def.name.clone();
-        let is_array = map.core().map_type() == MapType::Array && def.max_entries == 1;
-        let value = if is_array { map.lookup(&0u32.to_le_bytes(), 0) } else { None };
-        let Some(value) = value else {
-            return Err(Kind::NoDirectValue { map: name() });
-        };
-        if offset >= def.value_size {
-            return Err(Kind::BeyondValue { map: name(), offset, size: def.value_size });
-        }
-        debug_assert!(std::ptr::eq(
-            Arc::as_ptr(map.core().world()),
-            Arc::as_ptr(self.machine.world())
-        ));
-        Ok(value.add(offset).addr())
-    }
-
-    fn check_skb(&self, mnemonic: &'static str) -> Result<(), Kind> {
-        match self.spec.prog_type {
-            Some(t) if t.legacy_loads => Ok(()),
-            _ => Err(Kind::NoSkb { mnemonic }),
-        }
-    }
+/// The same, taken apart.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the low half is what counts")]
+pub(super) fn unpack(imm: u64) -> StackUse {
+    StackUse { bytes: imm as u32, framed: imm & FRAMED != 0 }
 }

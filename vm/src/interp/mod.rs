@@ -11,7 +11,7 @@ mod fuse;
 mod lower;
 mod op;
 
-pub(crate) use drive::{call_function, run};
+pub(crate) use drive::{run, run_function};
 pub(crate) use lower::Compiled;
 pub(crate) use op::{Regs, poison_scratch};
 
@@ -24,6 +24,3 @@ pub(crate) const POISON: u64 = 0xbad0_bad0_bad0_bad0;
 pub fn is_poison(value: u64) -> bool {
     value == POISON
 }
-
-/// Marks the value of a function pointer; the function's first instruction stands below.
-pub(crate) const FUNCTION_TAG: u64 = 0xbf00_0000_0000_0000;

@@ -141,7 +141,7 @@ macro_rules! narrow {
 
 macro_rules! define {
     (
-        alu { $($abits:literal $aoff:literal $amn:literal $atext:literal
+        alu { $($aname:ident $abits:literal $aoff:literal $amn:literal $atext:literal
                 [$ai64:ident $ar64:ident $ai32:ident $ar32:ident] |$aa:ident, $ab:ident| $asem:expr;)* }
         unary { $($uop:ident $uw:ident $ucode:literal $ukey:literal $umn:literal $utext:literal
                 |$ua:ident| $usem:expr;)* }
@@ -151,11 +151,11 @@ macro_rules! define {
                 |$lv:ident| $lsem:expr;)* }
         store { $($sw:ident $stext:literal [$sop:ident $scode:literal $smn:literal]
                 [$sxop:ident $sxcode:literal $sxmn:literal];)* }
-        atomic { $($timm:literal $tmn:literal $ttext:literal [$t64:ident $t32:ident]
+        atomic { $($tname:ident $timm:literal $tmn:literal $ttext:literal [$t64:ident $t32:ident]
                 $tmethod:ident $tthen:ident;)* }
         ordered { $($ow:ident $otext:literal [$oaop:ident $oacode:literal $oamn:literal]
                 [$orop:ident $orcode:literal $ormn:literal];)* }
-        jump { $($jbits:literal $jmn:literal $jtext:literal
+        jump { $($jname:ident $jbits:literal $jmn:literal $jtext:literal
                 [$ji64:ident $jr64:ident $ji32:ident $jr32:ident] |$ja:ident, $jb:ident| $jsem:expr;)* }
         misc { $($mop:ident $mcode:literal ($mkey:ident $mval:literal) $mshape:ident $mmn:literal
                 $mtext:literal;)* }

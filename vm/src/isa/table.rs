@@ -16,22 +16,22 @@ macro_rules! isa {
         // plus class ALU64 (7) or ALU (4); `off` is the offset field. Results of 32-bit
         // operations are zero-extended.
         //
-        // bits off mnemonic symbol [64-bit imm, 64-bit reg, 32-bit imm, 32-bit reg] semantics
+        // name bits off mnemonic symbol [64-bit imm, 64-bit reg, 32-bit imm, 32-bit reg] semantics
         alu {
-            0x00 0 "add"  "+="   [Add64Imm  Add64Reg  Add32Imm  Add32Reg ] |a, b| a.wrapping_add(b);
-            0x10 0 "sub"  "-="   [Sub64Imm  Sub64Reg  Sub32Imm  Sub32Reg ] |a, b| a.wrapping_sub(b);
-            0x20 0 "mul"  "*="   [Mul64Imm  Mul64Reg  Mul32Imm  Mul32Reg ] |a, b| a.wrapping_mul(b);
-            0x30 0 "div"  "/="   [Div64Imm  Div64Reg  Div32Imm  Div32Reg ] |a, b| a.checked_div(b).unwrap_or(0);
-            0x30 1 "sdiv" "s/="  [Sdiv64Imm Sdiv64Reg Sdiv32Imm Sdiv32Reg] |a, b| a.sdiv(b);
-            0x40 0 "or"   "|="   [Or64Imm   Or64Reg   Or32Imm   Or32Reg  ] |a, b| a | b;
-            0x50 0 "and"  "&="   [And64Imm  And64Reg  And32Imm  And32Reg ] |a, b| a & b;
-            0x60 0 "lsh"  "<<="  [Lsh64Imm  Lsh64Reg  Lsh32Imm  Lsh32Reg ] |a, b| a.lsh(b);
-            0x70 0 "rsh"  ">>="  [Rsh64Imm  Rsh64Reg  Rsh32Imm  Rsh32Reg ] |a, b| a.rsh(b);
-            0x90 0 "mod"  "%="   [Mod64Imm  Mod64Reg  Mod32Imm  Mod32Reg ] |a, b| a.checked_rem(b).unwrap_or(a);
-            0x90 1 "smod" "s%="  [Smod64Imm Smod64Reg Smod32Imm Smod32Reg] |a, b| a.smod(b);
-            0xa0 0 "xor"  "^="   [Xor64Imm  Xor64Reg  Xor32Imm  Xor32Reg ] |a, b| a ^ b;
-            0xb0 0 "mov"  "="    [Mov64Imm  Mov64Reg  Mov32Imm  Mov32Reg ] |_a, b| b;
-            0xc0 0 "arsh" "s>>=" [Arsh64Imm Arsh64Reg Arsh32Imm Arsh32Reg] |a, b| a.arsh(b);
+            Add  0x00 0 "add"  "+="   [Add64Imm  Add64Reg  Add32Imm  Add32Reg ] |a, b| a.wrapping_add(b);
+            Sub  0x10 0 "sub"  "-="   [Sub64Imm  Sub64Reg  Sub32Imm  Sub32Reg ] |a, b| a.wrapping_sub(b);
+            Mul  0x20 0 "mul"  "*="   [Mul64Imm  Mul64Reg  Mul32Imm  Mul32Reg ] |a, b| a.wrapping_mul(b);
+            Div  0x30 0 "div"  "/="   [Div64Imm  Div64Reg  Div32Imm  Div32Reg ] |a, b| a.checked_div(b).unwrap_or(0);
+            Sdiv 0x30 1 "sdiv" "s/="  [Sdiv64Imm Sdiv64Reg Sdiv32Imm Sdiv32Reg] |a, b| a.sdiv(b);
+            Or   0x40 0 "or"   "|="   [Or64Imm   Or64Reg   Or32Imm   Or32Reg  ] |a, b| a | b;
+            And  0x50 0 "and"  "&="   [And64Imm  And64Reg  And32Imm  And32Reg ] |a, b| a & b;
+            Lsh  0x60 0 "lsh"  "<<="  [Lsh64Imm  Lsh64Reg  Lsh32Imm  Lsh32Reg ] |a, b| a.lsh(b);
+            Rsh  0x70 0 "rsh"  ">>="  [Rsh64Imm  Rsh64Reg  Rsh32Imm  Rsh32Reg ] |a, b| a.rsh(b);
+            Mod  0x90 0 "mod"  "%="   [Mod64Imm  Mod64Reg  Mod32Imm  Mod32Reg ] |a, b| a.checked_rem(b).unwrap_or(a);
+            Smod 0x90 1 "smod" "s%="  [Smod64Imm Smod64Reg Smod32Imm Smod32Reg] |a, b| a.smod(b);
+            Xor  0xa0 0 "xor"  "^="   [Xor64Imm  Xor64Reg  Xor32Imm  Xor32Reg ] |a, b| a ^ b;
+            Mov  0xb0 0 "mov"  "="    [Mov64Imm  Mov64Reg  Mov32Imm  Mov32Reg ] |_a, b| b;
+            Arsh 0xc0 0 "arsh" "s>>=" [Arsh64Imm Arsh64Reg Arsh32Imm Arsh32Reg] |a, b| a.arsh(b);
         }
         // dst = f(dst), computed in `width`. `key` is the immediate field (0 for neg).
         //
@@ -84,17 +84,17 @@ macro_rules! isa {
         // Atomic *(dst + off) ∘= src; opcode 0xdb (64 bits) or 0xc3 (32 bits), `imm` is
         // the immediate field. `then` says whether src receives the old value.
         //
-        // imm mnemonic name [64 bits, 32 bits] method of the atomic type, then
+        // name imm mnemonic text [64 bits, 32 bits] method of the atomic type, then
         atomic {
-            0x00 "add"       "+="               [AtomicAdd64      AtomicAdd32     ] fetch_add forget;
-            0x40 "or"        "|="               [AtomicOr64       AtomicOr32      ] fetch_or  forget;
-            0x50 "and"       "&="               [AtomicAnd64      AtomicAnd32     ] fetch_and forget;
-            0xa0 "xor"       "^="               [AtomicXor64      AtomicXor32     ] fetch_xor forget;
-            0x01 "fetch add" "atomic_fetch_add" [AtomicFetchAdd64 AtomicFetchAdd32] fetch_add keep;
-            0x41 "fetch or"  "atomic_fetch_or"  [AtomicFetchOr64  AtomicFetchOr32 ] fetch_or  keep;
-            0x51 "fetch and" "atomic_fetch_and" [AtomicFetchAnd64 AtomicFetchAnd32] fetch_and keep;
-            0xa1 "fetch xor" "atomic_fetch_xor" [AtomicFetchXor64 AtomicFetchXor32] fetch_xor keep;
-            0xe1 "xchg"      "xchg"             [AtomicXchg64     AtomicXchg32    ] swap      keep;
+            Add  0x00 "add"       "+="               [AtomicAdd64      AtomicAdd32     ] fetch_add forget;
+            Or   0x40 "or"        "|="               [AtomicOr64       AtomicOr32      ] fetch_or  forget;
+            And  0x50 "and"       "&="               [AtomicAnd64      AtomicAnd32     ] fetch_and forget;
+            Xor  0xa0 "xor"       "^="               [AtomicXor64      AtomicXor32     ] fetch_xor forget;
+            Add  0x01 "fetch add" "atomic_fetch_add" [AtomicFetchAdd64 AtomicFetchAdd32] fetch_add keep;
+            Or   0x41 "fetch or"  "atomic_fetch_or"  [AtomicFetchOr64  AtomicFetchOr32 ] fetch_or  keep;
+            And  0x51 "fetch and" "atomic_fetch_and" [AtomicFetchAnd64 AtomicFetchAnd32] fetch_and keep;
+            Xor  0xa1 "fetch xor" "atomic_fetch_xor" [AtomicFetchXor64 AtomicFetchXor32] fetch_xor keep;
+            Xchg 0xe1 "xchg"      "xchg"             [AtomicXchg64     AtomicXchg32    ] swap      keep;
         }
         // Atomic loads and stores that order what comes after or before them.
         //
@@ -107,19 +107,19 @@ macro_rules! isa {
         }
         // if dst ∘ src goto +off; opcode byte as for `alu`, classes JMP (5) and JMP32 (6).
         //
-        // bits mnemonic symbol [64-bit imm, 64-bit reg, 32-bit imm, 32-bit reg] semantics
+        // name bits mnemonic symbol [64-bit imm, 64-bit reg, 32-bit imm, 32-bit reg] semantics
         jump {
-            0x10 "jeq"  "=="  [Jeq64Imm  Jeq64Reg  Jeq32Imm  Jeq32Reg ] |a, b| a == b;
-            0x20 "jgt"  ">"   [Jgt64Imm  Jgt64Reg  Jgt32Imm  Jgt32Reg ] |a, b| a > b;
-            0x30 "jge"  ">="  [Jge64Imm  Jge64Reg  Jge32Imm  Jge32Reg ] |a, b| a >= b;
-            0x40 "jset" "&"   [Jset64Imm Jset64Reg Jset32Imm Jset32Reg] |a, b| a & b != 0;
-            0x50 "jne"  "!="  [Jne64Imm  Jne64Reg  Jne32Imm  Jne32Reg ] |a, b| a != b;
-            0x60 "jsgt" "s>"  [Jsgt64Imm Jsgt64Reg Jsgt32Imm Jsgt32Reg] |a, b| a.signed() > b.signed();
-            0x70 "jsge" "s>=" [Jsge64Imm Jsge64Reg Jsge32Imm Jsge32Reg] |a, b| a.signed() >= b.signed();
-            0xa0 "jlt"  "<"   [Jlt64Imm  Jlt64Reg  Jlt32Imm  Jlt32Reg ] |a, b| a < b;
-            0xb0 "jle"  "<="  [Jle64Imm  Jle64Reg  Jle32Imm  Jle32Reg ] |a, b| a <= b;
-            0xc0 "jslt" "s<"  [Jslt64Imm Jslt64Reg Jslt32Imm Jslt32Reg] |a, b| a.signed() < b.signed();
-            0xd0 "jsle" "s<=" [Jsle64Imm Jsle64Reg Jsle32Imm Jsle32Reg] |a, b| a.signed() <= b.signed();
+            Eq   0x10 "jeq"  "=="  [Jeq64Imm  Jeq64Reg  Jeq32Imm  Jeq32Reg ] |a, b| a == b;
+            Gt   0x20 "jgt"  ">"   [Jgt64Imm  Jgt64Reg  Jgt32Imm  Jgt32Reg ] |a, b| a > b;
+            Ge   0x30 "jge"  ">="  [Jge64Imm  Jge64Reg  Jge32Imm  Jge32Reg ] |a, b| a >= b;
+            Set  0x40 "jset" "&"   [Jset64Imm Jset64Reg Jset32Imm Jset32Reg] |a, b| a & b != 0;
+            Ne   0x50 "jne"  "!="  [Jne64Imm  Jne64Reg  Jne32Imm  Jne32Reg ] |a, b| a != b;
+            Sgt  0x60 "jsgt" "s>"  [Jsgt64Imm Jsgt64Reg Jsgt32Imm Jsgt32Reg] |a, b| a.signed() > b.signed();
+            Sge  0x70 "jsge" "s>=" [Jsge64Imm Jsge64Reg Jsge32Imm Jsge32Reg] |a, b| a.signed() >= b.signed();
+            Lt   0xa0 "jlt"  "<"   [Jlt64Imm  Jlt64Reg  Jlt32Imm  Jlt32Reg ] |a, b| a < b;
+            Le   0xb0 "jle"  "<="  [Jle64Imm  Jle64Reg  Jle32Imm  Jle32Reg ] |a, b| a <= b;
+            Slt  0xc0 "jslt" "s<"  [Jslt64Imm Jslt64Reg Jslt32Imm Jslt32Reg] |a, b| a.signed() < b.signed();
+            Sle  0xd0 "jsle" "s<=" [Jsle64Imm Jsle64Reg Jsle32Imm Jsle32Reg] |a, b| a.signed() <= b.signed();
         }
         // Everything that is one of its kind; engines implement these by name.
         //

@@ -16,8 +16,6 @@ pub(crate) struct Code {
     pub(crate) insns: Vec<Decoded>,
     /// Ascending by start; the first is the entry.
     pub(crate) functions: Vec<Function>,
-    /// What the entry function uses of its stack frame.
-    pub(crate) entry_stack: StackUse,
 }
 
 /// One instruction.
@@ -38,14 +36,6 @@ pub(crate) struct Decoded {
 pub(crate) struct Function {
     pub(crate) start: u32,
     pub(crate) stack: StackUse,
-}
-
-impl Code {
-    /// The function that starts at an index.
-    pub(crate) fn function(&self, start: u32) -> Option<&Function> {
-        let index = self.functions.binary_search_by_key(&start, |f| f.start).ok()?;
-        Some(&self.functions[index])
-    }
 }
 
 pub(crate) fn decode(spec: &ProgramSpec) -> Result<Code, Mistake> {
@@ -71,8 +61,7 @@ pub(crate) fn decode(spec: &ProgramSpec) -> Result<Code, Mistake> {
             Function { start, stack }
         })
         .collect();
-    let entry_stack = functions[0].stack;
-    Ok(Code { insns, functions, entry_stack })
+    Ok(Code { insns, functions })
 }
 
 /// No instruction starts at this slot.

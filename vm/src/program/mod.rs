@@ -6,17 +6,20 @@ mod error;
 mod stack;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use skep_maps::Map;
 
-pub(crate) use decode::{Code, Decoded, Function};
+pub(crate) use decode::{Code, Decoded};
 pub(crate) use error::Mistake;
 pub use error::{ProgramError, ProgramErrorKind};
 pub(crate) use stack::{FRAME_SIZE, StackUse};
 
 use crate::interp::Compiled;
+use crate::ir::Ir;
 use crate::isa::{Insn, Names, disassemble};
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+use crate::jit::{Mode, Native, Refusal};
 use crate::machine::Machine;
 use crate::prog::ProgType;
 
@@ -59,15 +62,29 @@ pub struct SourceLine {
 pub struct Program {
     id: u32,
     spec: ProgramSpec,
-    code: Code,
+    ir: Ir,
     compiled: Compiled,
+    window_len: u64,
+    /// Native code: plain and counting.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    natives: [OnceLock<Result<Native, Refusal>>; 2],
 }
 
 impl Program {
     pub(crate) fn new(id: u32, machine: &Machine, spec: ProgramSpec) -> Result<Self, ProgramError> {
         let code = decode::decode(&spec).map_err(|e| e.at(&spec))?;
-        let compiled = Compiled::new(machine, &spec, &code).map_err(|e| e.at(&spec))?;
-        Ok(Self { id, spec, code, compiled })
+        let ir = Ir::new(machine, &spec, &code).map_err(|e| e.at(&spec))?;
+        let compiled = Compiled::new(&ir);
+        let window_len = machine.world().window().len();
+        Ok(Self {
+            id,
+            spec,
+            ir,
+            compiled,
+            window_len,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            natives: [const { OnceLock::new() }; 2],
+        })
     }
 
     /// The program's id: unique in its machine, from 1.
@@ -108,17 +125,42 @@ impl Program {
     /// The number of instructions; a `lddw` is one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.code.insns.len()
+        self.ir.insns.len()
     }
 
     /// Whether there are no instructions; there always are.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.code.insns.is_empty()
+        self.ir.insns.is_empty()
     }
 
-    pub(crate) fn code(&self) -> &Code {
-        &self.code
+    /// Makes native code of the program now, rather than when it first runs.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] when it cannot be; the program runs in the interpreter then.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub fn compile(&self) -> Result<(), Refusal> {
+        self.native(Mode::Plain).map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// The program in native code, which is made when it is first asked for; or why it
+    /// cannot be.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[inline]
+    pub(crate) fn native(&self, mode: Mode) -> Result<&Native, &Refusal> {
+        let cell = &self.natives[usize::from(mode == Mode::Counting)];
+        cell.get_or_init(|| Native::compile(self, mode)).as_ref()
+    }
+
+    /// Length in bytes of the window that the program runs in.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    pub(crate) fn window_len(&self) -> u64 {
+        self.window_len
+    }
+
+    pub(crate) fn ir(&self) -> &Ir {
+        &self.ir
     }
 
     pub(crate) fn compiled(&self) -> &Compiled {
@@ -127,7 +169,7 @@ impl Program {
 
     /// The slot of an instruction.
     pub(crate) fn slot(&self, index: usize) -> u32 {
-        self.code.insns.get(index).map_or(0, |insn| insn.slot)
+        self.ir.insns.get(index).map_or(0, |insn| insn.slot)
     }
 
     /// The source line that a slot belongs to.
@@ -151,11 +193,14 @@ impl Program {
 
     /// The text of an instruction.
     pub(crate) fn text(&self, index: usize) -> String {
-        let Some(decoded) = self.code.insns.get(index) else {
+        let Some(&crate::ir::Insn { op, slot, .. }) = self.ir.insns.get(index) else {
             return String::new();
         };
-        let names = ProgramNames { spec: &self.spec, slot: decoded.slot };
-        disassemble(decoded.op, decoded.insn, decoded.wide, &names)
+        let raw = |slot: u32| self.spec.insns.get(slot as usize).copied().unwrap_or_default();
+        let (insn, second) = (raw(slot), raw(slot + 1));
+        let wide =
+            u64::from(insn.imm.cast_unsigned()) | u64::from(second.imm.cast_unsigned()) << 32;
+        disassemble(op, insn, wide, &ProgramNames { spec: &self.spec, slot })
     }
 }
 

@@ -11,13 +11,15 @@ pub(crate) const FRAME_SIZE: u32 = 512;
 pub(crate) struct StackUse {
     /// Bytes below the frame pointer, 0 to [`FRAME_SIZE`].
     pub(crate) bytes: u32,
+    /// Whether the function names r10 at all; if not, it has no frame.
+    pub(crate) framed: bool,
 }
 
 impl StackUse {
     /// A frame that is accessed only at constant offsets from r10 is used down to the
     /// lowest of them; when the address goes elsewhere, all of it may be.
     pub(crate) fn of(insns: &[Decoded]) -> Self {
-        let mut bytes = 0;
+        let (mut bytes, mut framed) = (0, false);
         for Decoded { op, insn, .. } in insns {
             let shape = op.row().shape;
             let address_escapes = match shape {
@@ -30,7 +32,7 @@ impl StackUse {
                 _ => false,
             };
             if address_escapes {
-                return Self { bytes: FRAME_SIZE };
+                return Self { bytes: FRAME_SIZE, framed: true };
             }
             let direct = match shape {
                 Shape::Load | Shape::LoadAcquire => insn.src == 10,
@@ -39,11 +41,12 @@ impl StackUse {
                 }
                 _ => false,
             };
+            framed |= direct;
             if direct && insn.off < 0 {
                 bytes = bytes.max(u32::from(insn.off.unsigned_abs()));
             }
         }
-        Self { bytes: bytes.next_multiple_of(8).min(FRAME_SIZE) }
+        Self { bytes: bytes.next_multiple_of(8).min(FRAME_SIZE), framed }
     }
 }
 

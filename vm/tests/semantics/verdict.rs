@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{LazyLock, OnceLock};
 
 use libtest_mimic::Failed;
+use skep_difftest::lab;
+use skep_vm::Engine;
 
 use crate::differences::{self, Difference};
 use crate::section::{Section, sections};
@@ -66,6 +68,17 @@ impl Verdict {
             let answers = (self.family)(section);
             assert_eq!(answers.len(), section.cases.len(), "each case has an answer");
             let mut outcome = Outcome::default();
+            for &engine in Engine::ALL {
+                let others = lab::on(engine, || (self.family)(section));
+                for ((case, other), answer) in section.cases.iter().zip(others).zip(&answers) {
+                    if other != *answer {
+                        let place = format!("{}.txt:{}", section.file, case.line);
+                        let question = case.question.join(" ");
+                        let text = format!("{place}: {question}\n    {engine}: {other}, not {answer}");
+                        outcome.wrong.push(text);
+                    }
+                }
+            }
             for (case, skep) in section.cases.iter().zip(&answers) {
                 let (question, kernel) = (case.question.join(" "), case.answer.join(" "));
                 let line = format!("{question} -> {kernel}");

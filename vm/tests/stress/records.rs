@@ -153,10 +153,10 @@ fn samples_of_a_user_ring_are_drained_once_and_in_order() {
         }
     });
     // What is left: user space was the last to stop.
-    let mut runner = skep_vm::Runner::new(&machine, 0).expect("there is room for a runner");
+    let mut runner = skep_vm::Runner::new(&machine, 0, skep_vm::Engine::default()).expect("there is room for a runner");
     while buffer.consumer_pos() < buffer.producer_pos() {
         let host = skep_vm::FixedHost::default();
-        let limits = skep_vm::Limits { max_insns: None, expired: &mut || false };
+        let limits = skep_vm::Limits::default();
         let context = skep_vm::Input::raw(vec![0; 16]);
         runner.run(&program, &context, &host, limits).expect("it runs");
     }

@@ -1,0 +1,184 @@
+//! Around native code: how programs and functions are entered, and what is made of exits.
+#![expect(unsafe_code, reason = "native code is called")]
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use super::enter::{self, Returned, SAME_STACK};
+use super::shims::{CODE, Ending, RAN};
+use super::site::{Site, Why};
+use super::{Mode, Native};
+use crate::engine;
+use crate::fault::{Fault, FaultKind, MemoryFault};
+use crate::helpers;
+use crate::interp::POISON;
+use crate::ir::{Function, Link};
+use crate::program::Program;
+use crate::run::{MAX_DEPTH, Run, Trap};
+
+/// Runs a program's entry function in the current frame.
+pub(crate) fn run(
+    run: &mut Run<'_>,
+    program: &Program,
+    native: &Native,
+    r1: u64,
+    r2: u64,
+) -> Result<u64, Box<Fault>> {
+    run.state.program = program.id();
+    let args = [run.frame_pointer(), r1, r2, POISON, POISON, POISON];
+    let r0 = call(run, native, 0, &args)?;
+    // The whole run ends here: it may not end with a lock or a record.
+    if run.base() == 0
+        && let Some(kind) = run.release()
+    {
+        let site = Site { insn: run.state.ended_at, why: Why::Called, ahead: 0 };
+        return Err(fault(run, site, kind));
+    }
+    Ok(r0)
+}
+
+/// Whether a function can be called in the current frame without looking at depths any more.
+pub(crate) fn fits(run: &Run<'_>, native: &Native, number: usize) -> bool {
+    run.depth() + native.heights[number] - 1 <= MAX_DEPTH
+}
+
+/// Calls a function of a program in the current frame.
+pub(crate) fn call_function(
+    run: &mut Run<'_>,
+    program: &Program,
+    native: &Native,
+    number: usize,
+    args: [u64; 5],
+) -> Result<u64, Trap> {
+    let before = (run.state.program, run.state.body_fp, run.state.caller_fp);
+    run.state.program = program.id();
+    let [r1, r2, r3, r4, r5] = args;
+    let args = [run.frame_pointer(), r1, r2, r3, r4, r5];
+    let result = call(run, native, number, &args);
+    (run.state.program, run.state.body_fp, run.state.caller_fp) = before;
+    result.map_err(Trap::Fault)
+}
+
+/// Calls a function of native code.
+fn call(
+    run: &mut Run<'_>,
+    native: &Native,
+    number: usize,
+    args: &[u64; 6],
+) -> Result<u64, Box<Fault>> {
+    let code = native.code.at(native.functions[number]);
+    let top = if run.on_host_stack { SAME_STACK } else { run.setting.host_stack.top() };
+    let outermost = !std::mem::replace(&mut run.on_host_stack, true);
+    let run_ptr: *mut Run<'_> = run;
+    // SAFETY: `run_ptr` points to the run, and nothing else refers to it here.
+    let state = unsafe { &raw mut (*run_ptr).state };
+    // SAFETY: as above.
+    unsafe { (*state).run = run_ptr.cast() };
+    // SAFETY: as above.
+    unsafe { (*state).exit = enter::exit() };
+    // SAFETY: the code is a function of a program that the caller borrows; the run is not
+    // used until it returns; the stack belongs to the runner, which has one run at a time.
+    let Returned { value, status } = unsafe { enter::enter(state, code, top, args) };
+    // SAFETY: native code has returned, and with it whatever used the run.
+    let run = unsafe { &mut *run_ptr };
+    if outermost {
+        run.on_host_stack = false;
+    }
+    if status == Returned::DONE { Ok(value) } else { Err(ended(run)) }
+}
+
+/// The fault of a run that native code has ended.
+#[cold]
+fn ended(run: &mut Run<'_>) -> Box<Fault> {
+    let kind = match run.ending.take() {
+        Some(Ending::Panic(panic)) => resume_unwind(panic),
+        Some(Ending::Trap(Trap::Fault(fault))) => return fault,
+        Some(Ending::Trap(Trap::Kind(kind))) => Some(*kind),
+        None => None,
+    };
+    let program = current(run);
+    let native = program.native(run.mode()).expect("it was running");
+    let site = native.code.offset_of(run.state.trapped_at).and_then(|at| native.sites.at(at));
+    let site = *site.expect("each exit has a site");
+    let kind = kind.unwrap_or_else(|| why(run, &program, site));
+    fault(run, site, kind)
+}
+
+/// The program that is running.
+fn current(run: &Run<'_>) -> Arc<Program> {
+    // Not by the runner's cache, which would keep the program, and its maps, for longer.
+    run.setting.machine.program(run.state.program).expect("whoever runs a program holds it")
+}
+
+/// What is wrong at a site.
+fn why(run: &Run<'_>, program: &Program, site: Site) -> FaultKind {
+    let insn = &program.ir().insns[site.insn as usize];
+    match site.why {
+        Why::Denied { size, wanted, atomic } => {
+            let size = u64::from(size);
+            let addr = run.state.pointer.wrapping_add_signed(i64::from(insn.off));
+            let why = run.view.denied(addr, size, wanted).why;
+            let place = run.window().describe(addr, size);
+            FaultKind::Memory(MemoryFault { addr, size, wanted, why, atomic, place })
+        }
+        Why::Stopped => FaultKind::Timeout,
+        Why::Budget => FaultKind::Budget { limit: run.setting.max_insns.unwrap_or(u64::MAX) },
+        Why::Called | Why::Impossible => match insn.link {
+            Link::NoHelper => helpers::missing((insn.imm & u64::from(u32::MAX)) as u32),
+            _ => FaultKind::Unsupported(engine::unsupported(insn)),
+        },
+    }
+}
+
+#[cold]
+fn fault(run: &Run<'_>, site: Site, kind: FaultKind) -> Box<Fault> {
+    let program = current(run);
+    let insn = program.ir().insns[site.insn as usize];
+    let mut registers = [None; 11];
+    if let Why::Denied { wanted, .. } = site.why {
+        let base = if wanted == skep_memory::Access::Read { insn.src } else { insn.dst };
+        registers[usize::from(base)] = Some(run.state.pointer);
+    }
+    let insns = (run.mode() == Mode::Counting)
+        .then(|| (run.state.executed - i64::from(site.ahead)).cast_unsigned());
+    Fault::at(&program, site.insn as usize, registers, insns, kind)
+}
+
+/// Makes a tail call for native code, in the frame of [`State::caller_fp`].
+///
+/// [`State::caller_fp`]: crate::state::State::caller_fp
+pub(super) fn tail_call(
+    run: &mut Run<'_>,
+    ctx: u64,
+    map: u64,
+    index: u64,
+) -> Result<Returned, Trap> {
+    let Some(next) = run.tail_call(ctx, map, index)? else {
+        return Ok(Returned { value: 0, status: Returned::DONE });
+    };
+    // A dynptr that holds a record has taken a part of the frame away, on which native code
+    // does not reckon.
+    match next.native(run.mode()) {
+        Ok(native) if run.holds_nothing() => {
+            run.state.body_fp = run.state.caller_fp;
+            run.state.program = next.id();
+            let code = native.code.at(native.functions[0]);
+            Ok(Returned { value: code as u64, status: CODE })
+        }
+        _ => {
+            let r0 = engine::run_tail_call(run, &next).map_err(Trap::Fault)?;
+            Ok(Returned { value: r0, status: RAN })
+        }
+    }
+}
+
+/// The number of the function, and whether native code can take it in the current frame.
+pub(crate) fn takes(
+    run: &Run<'_>,
+    program: &Program,
+    native: &Native,
+    function: &Function,
+) -> Option<usize> {
+    let number = program.ir().function_index(function.start)?;
+    fits(run, native, number).then_some(number)
+}

@@ -1,0 +1,132 @@
+//! Native code by Cranelift, with the sandbox kept.
+//!
+//! ```text
+//! plan        what functions call and need of each other; what cannot be compiled
+//! translate/  mid-level form → Cranelift's, function by function, with a check per access
+//! link        machine code → one piece: calls bound, traps turned into exits, sites listed
+//! code        executable memory, writable or executable, never both
+//! enter       the way in from Rust, and the way out when a run is ended
+//! shims       what native code calls in Rust
+//! drive       runs programs and makes faults of exits
+//! ```
+//!
+//! Invariants of native code:
+//!
+//! * **N1** Every access to guest memory is to `base + p + d`, where `p` is a number of 32
+//!   bits (or masked to the window's length, where that is shorter) or a frame pointer that
+//!   the host gave, and `d` is less than 64 KiB: inside the window and the slop around it
+//!   (M1). No result of the analysis takes part in this.
+//! * **N2** `r15` holds the run's [`State`](crate::state::State) from entry to exit.
+//! * **N3** No frame of Rust lies between an exit and the entry it returns to.
+
+mod code;
+mod drive;
+mod enter;
+mod link;
+mod plan;
+mod shims;
+mod site;
+mod stack;
+mod translate;
+
+use std::fmt;
+
+use crate::program::Program;
+
+pub(crate) use drive::{call_function, run, takes};
+pub(crate) use shims::{Ending, HelperFn, NativeHelper, native_helper};
+pub(crate) use stack::HostStack;
+
+use code::Code;
+use site::Sites;
+
+/// What native code does beside running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Nothing.
+    Plain,
+    /// It counts instructions, and looks at the limit of them.
+    Counting,
+}
+
+/// A program in native code.
+#[derive(Debug)]
+pub(crate) struct Native {
+    code: Code,
+    /// Where each function starts, by its number.
+    functions: Vec<usize>,
+    /// How many frames deep each function goes, itself included.
+    heights: Vec<u64>,
+    sites: Sites,
+}
+
+/// Why a program runs in the interpreter instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The host maps no executable memory.
+    #[error("the host does not let memory be executable: {0}")]
+    NoExecutableMemory(String),
+    /// The processor or build has no native engine.
+    #[error("the processor is not supported: {0}")]
+    Processor(String),
+    /// A function is too long for the compiler.
+    #[error("function at insn {insn} has {len} instructions; {most} are compiled at most")]
+    TooLong {
+        /// Its first instruction.
+        insn: u32,
+        /// How many it has.
+        len: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Functions call each other in a circle, or too deep.
+    #[error("functions are nested more than 8 deep, or call themselves")]
+    Depth,
+    /// The compiler refused.
+    #[error("function at insn {insn}: {problem}")]
+    Compiler {
+        /// The function's first instruction.
+        insn: u32,
+        /// What it said.
+        problem: String,
+    },
+    /// A check is not where the linker can turn it into an exit.
+    #[error("function at insn {insn}: a check at {offset:#x} has an unexpected form")]
+    Trap {
+        /// The function's first instruction.
+        insn: u32,
+        /// Where in its code.
+        offset: u32,
+    },
+}
+
+impl Native {
+    /// Compiles a program.
+    pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
+        let plan = plan::Plan::of(program.ir())?;
+        let isa = translate::isa()?;
+        let mut linker = link::Linker::new(program);
+        for number in 0..program.ir().functions.len() {
+            let function = translate::function(isa, program, &plan, number, mode)?;
+            linker.add(function)?;
+        }
+        let (bytes, functions, sites) = linker.finish()?;
+        let code = Code::new(&bytes).map_err(|e| Refusal::NoExecutableMemory(e.to_string()))?;
+        Ok(Self { code, functions, heights: plan.heights(), sites })
+    }
+
+    /// The machine code.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.code.bytes()
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plain",
+            Self::Counting => "counting",
+        })
+    }
+}
