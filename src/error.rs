@@ -8,6 +8,8 @@ use skep_maps::{CreateError, MapError};
 use skep_memory::MemoryError;
 use skep_vm::{Fault, InputError, ProgramError};
 
+use crate::Engine;
+
 /// Any error of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -164,7 +166,10 @@ impl Error {
                 Some("compile with `-target bpfel` or `-target bpf`".to_owned())
             }
             Self::Fault(fault) => fault.kind.help().map(str::to_owned),
-            Self::NoEngine { .. } => Some("the engines are: interp".to_owned()),
+            Self::NoEngine { .. } => {
+                let names: Vec<&str> = Engine::ALL.iter().map(|engine| engine.name()).collect();
+                Some(format!("the engines are: {}", names.join(", ")))
+            }
             _ => None,
         }
     }

@@ -135,9 +135,11 @@ mod user_ring_buffer;
 pub mod value;
 mod vm;
 mod wait;
+mod watchdog;
 
 pub use bytes::Bytes;
-pub use engine::Engine;
+pub use engine::engine_by_name;
+pub use skep_vm::Engine;
 pub use error::{Error, ErrorKind};
 pub use host::SystemHost;
 pub use loaded::{Event, Loaded, Lost, Program};

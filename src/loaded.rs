@@ -12,7 +12,7 @@ use skep_vm::prog::ProgType;
 use skep_vm::{ProgramError, ProgramSpec, SourceLine};
 
 use crate::map::Types;
-use crate::{Error, Map, Object, PerfBuffer, Snapshot, Vm, value};
+use crate::{Engine, Error, Map, Object, PerfBuffer, Snapshot, Vm, value};
 
 /// A loaded object. A cheap handle; clones are the same object.
 #[derive(Debug, Clone)]
@@ -331,6 +331,19 @@ impl Program {
     #[must_use]
     pub fn prog_type(&self) -> Option<&'static ProgType> {
         self.inner.prog_type()
+    }
+
+    /// The engine that runs it when `wanted` is asked for.
+    #[must_use]
+    pub fn engine(&self, wanted: Engine) -> Engine {
+        if self.why_interpreted(wanted).is_some() { Engine::Interp } else { wanted }
+    }
+
+    /// Why the program runs in the interpreter when another engine is asked for; `None` when
+    /// it does not. Native code is made now, if it has not been yet.
+    #[must_use]
+    pub fn why_interpreted(&self, wanted: Engine) -> Option<String> {
+        self.inner.why_interpreted(wanted)
     }
 
     /// The number of instructions.

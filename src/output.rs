@@ -12,8 +12,8 @@ pub struct Output {
     pub retval: u32,
     /// All of r0.
     pub r0: u64,
-    /// Instructions executed.
-    pub insns: u64,
+    /// Instructions executed; `None` in native code that does not count.
+    pub insns: Option<u64>,
     /// Lines that the program printed.
     pub printk: Vec<String>,
     /// The packet afterwards, for packet programs: as `BPF_PROG_TEST_RUN` gives it, with

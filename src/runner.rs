@@ -1,11 +1,12 @@
 //! Running programs.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use skep_vm::{Input, Limits, Outcome, RunError};
 
 use crate::cpus::Cpu;
+use crate::vm::Inner;
+use crate::watchdog::Watched;
 use crate::{Error, Output, Program, Vm};
 
 /// Runs programs, one after the other, on one virtual CPU, which it holds until it is
@@ -15,12 +16,14 @@ pub struct Runner {
     vm: Vm,
     cpu: Cpu,
     runner: skep_vm::Runner,
+    watched: Option<Arc<Watched>>,
 }
 
 impl Runner {
     pub(crate) fn new(vm: &Vm, cpu: Cpu) -> Result<Self, Error> {
-        let runner = skep_vm::Runner::new(&vm.inner.machine, cpu.index)?;
-        Ok(Self { vm: vm.clone(), cpu, runner })
+        let runner = skep_vm::Runner::new(&vm.inner.machine, cpu.index, vm.inner.engine)?;
+        let watched = vm.inner.timeout.map(Watched::new);
+        Ok(Self { vm: vm.clone(), cpu, runner, watched })
     }
 
     /// The virtual CPU.
@@ -39,7 +42,7 @@ impl Runner {
         let vm = &self.vm.inner;
         let runner = &mut self.runner;
         let result =
-            with_limits(&self.vm, |limits| runner.run(program.get(), &input, &*vm.host, limits));
+            with_limits(vm, self.watched.as_deref(), |limits| runner.run(program.get(), &input, &*vm.host, limits));
         self.finish(program, result).map_err(|(error, _)| error)
     }
 
@@ -56,7 +59,7 @@ impl Runner {
         let vm = &self.vm.inner;
         let runner = &mut self.runner;
         let result =
-            with_limits(&self.vm, |limits| runner.run(program.get(), input, &*vm.host, limits));
+            with_limits(vm, self.watched.as_deref(), |limits| runner.run(program.get(), input, &*vm.host, limits));
         self.finish(program, result)
     }
 
@@ -144,21 +147,23 @@ impl PacketBuffer<'_> {
         let Self { runner, len, fields } = self;
         let vm = Arc::clone(&runner.vm.inner);
         let inner = &mut runner.runner;
-        let result = with_limits(&runner.vm, |limits| {
+        let result = with_limits(&vm, runner.watched.as_deref(), |limits| {
             inner.run_staged(program.get(), len, &fields, &*vm.host, limits)
         });
         runner.finish(program, result).map_err(|(error, _)| error)
     }
 }
 
-/// Runs with the machine's limits. The clock is first read when a run has lasted some
-/// ten thousand instructions: short runs never pay for it.
-fn with_limits<T>(vm: &Vm, run: impl FnOnce(Limits<'_>) -> T) -> T {
-    let timeout = vm.inner.timeout;
-    let mut started = None;
-    let mut expired = || match timeout {
-        Some(timeout) => started.get_or_insert_with(Instant::now).elapsed() >= timeout,
-        None => false,
-    };
-    run(Limits { max_insns: vm.inner.max_insns, expired: &mut expired })
+/// Runs with the machine's limits.
+#[inline]
+fn with_limits<T>(
+    vm: &Inner,
+    watched: Option<&Watched>,
+    run: impl FnOnce(Limits<'_>) -> T,
+) -> T {
+    let limits = Limits { max_insns: vm.max_insns, stop: None, count: vm.count };
+    match watched {
+        Some(watched) => watched.during(|stop| run(Limits { stop: Some(stop), ..limits })),
+        None => run(limits),
+    }
 }

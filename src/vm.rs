@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) cpus: Arc<Cpus>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_insns: Option<u64>,
+    pub(crate) count: bool,
 }
 
 /// Settings of a virtual machine to be built.
@@ -39,12 +40,14 @@ pub struct VmBuilder {
     engine: Engine,
     timeout: Option<Duration>,
     max_insns: Option<u64>,
+    count: bool,
     max_map_memory: Option<u64>,
 }
 
 impl Vm {
     /// Starts with the defaults: as many virtual CPUs as the machine has, at most 8; the
-    /// real host; the interpreter; ten seconds for a run.
+    /// real host; native code where this build has it, else the interpreter; ten seconds for
+    /// a run.
     #[must_use]
     pub fn builder() -> VmBuilder {
         let cpus = available_parallelism().map_or(1, std::num::NonZero::get).min(8);
@@ -54,6 +57,7 @@ impl Vm {
             engine: Engine::default(),
             timeout: Some(Duration::from_secs(10)),
             max_insns: None,
+            count: false,
             max_map_memory: None,
         }
     }
@@ -189,7 +193,15 @@ impl VmBuilder {
         Self { timeout, ..self }
     }
 
-    /// How many instructions a run may execute.
+    /// Whether native code counts instructions, too ([`Output::insns`](crate::Output)); it
+    /// is slower then. The interpreter always does.
+    #[must_use]
+    pub fn count(self, count: bool) -> Self {
+        Self { count, ..self }
+    }
+
+    /// How many instructions a run may execute: exactly in the interpreter; native code, which
+    /// counts then, ends at the next jump back, call or exit.
     #[must_use]
     pub fn max_insns(self, max_insns: u64) -> Self {
         Self { max_insns: Some(max_insns), ..self }
@@ -251,6 +263,7 @@ impl VmBuilder {
             engine: self.engine,
             timeout: self.timeout,
             max_insns: self.max_insns,
+            count: self.count,
         };
         Ok(Vm { inner: Arc::new(inner) })
     }

@@ -40,8 +40,8 @@ pub(crate) struct Global {
     /// Print results only, no maps.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// The engine: interp.
-    #[arg(long, global = true, default_value = "interp", value_parser = engine)]
+    /// The engine: jit (native code) or interp (the interpreter).
+    #[arg(long, global = true, default_value_t = Engine::default(), value_parser = engine)]
     pub(crate) engine: Engine,
     /// The number of virtual CPUs.
     #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -130,7 +130,7 @@ pub(crate) struct RunArgs {
 }
 
 fn engine(name: &str) -> Result<Engine, String> {
-    name.parse().map_err(|error: skep::Error| {
+    skep::engine_by_name(name).map_err(|error| {
         let help = error.help().unwrap_or_default();
         format!("{error}; {help}")
     })

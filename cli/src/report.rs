@@ -37,7 +37,7 @@ impl<'a> Report<'a> {
             "object": object,
             "program": first.map(|program| program.name()),
             "type": first.and_then(|program| program.prog_type()).map(|t| t.name),
-            "engine": global.engine.name(),
+            "engine": first.map_or(global.engine, |p| p.engine(global.engine)).name(),
         });
         let named = tasks.len() > 1;
         Self {
@@ -80,7 +80,8 @@ impl<'a> Report<'a> {
         let name = if self.named { format!("{}  ", program.name()) } else { String::new() };
         let action = output.action().map(|action| format!("{action}  ")).unwrap_or_default();
         let Output { retval, insns, .. } = output;
-        self.out.line(&format!("{number}{name}{action}r0={retval}  insns={insns}"))?;
+        let insns = insns.map(|insns| format!("  insns={insns}")).unwrap_or_default();
+        self.out.line(&format!("{number}{name}{action}r0={retval}{insns}"))?;
         if let Some(redirect) = &output.redirect {
             self.out.line(&format!("  {}", redirect::text(redirect)))?;
         }
@@ -145,7 +146,7 @@ impl<'a> Report<'a> {
         if let Some(action) = output.action() {
             run.insert("action".to_owned(), action.into());
         }
-        run.insert("insns".to_owned(), output.insns.into());
+        run.extend(output.insns.map(|insns| ("insns".to_owned(), insns.into())));
         let takes_packet = program.prog_type().is_some_and(|t| t.takes_packet());
         if let (Some(packet), true) = (&output.packet, takes_packet)
             && (n <= FEW_RUNS || self.data_out)

@@ -33,16 +33,70 @@ fn command_lines_print_what_they_printed() {
         for file in files {
             let text = fs::read_to_string(&file).expect("readable");
             let name = file.file_stem().expect("a name").to_string_lossy();
-            insta::assert_snapshot!(format!("{name}.text"), transcript(&text, false));
-            insta::assert_snapshot!(format!("{name}.json"), transcript(&text, true));
+            insta::assert_snapshot!(format!("{name}.text"), transcript(&text, false, "interp"));
+            insta::assert_snapshot!(format!("{name}.json"), transcript(&text, true, "interp"));
         }
     });
 }
 
-fn transcript(text: &str, json: bool) -> String {
+/// What native code prints is what the interpreter prints, but for the engine's name and the
+/// registers that a fault shows.
+#[test]
+fn native_code_prints_what_the_interpreter_prints() {
+    if !skep::Engine::ALL.iter().any(|engine| engine.name() == "jit") {
+        println!("this build has no native code: it is not compared");
+        return;
+    }
+    for entry in fs::read_dir(testdata().join("runs")).expect("the runs are there") {
+        let path = entry.expect("a readable folder").path();
+        if path.extension().is_none_or(|e| e != "run") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("readable");
+        // Native code may execute a few instructions more than a budget allows.
+        let lines = text.lines().filter(|line| !line.contains("--max-insns"));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        for json in [false, true] {
+            let interp = common(&transcript(&text, json, "interp"));
+            let jit = common(&transcript(&text, json, "jit"));
+            assert!(interp == jit, "{}:\n{}", path.display(), difference(&interp, &jit));
+        }
+    }
+}
+
+/// The lines that do not depend on the engine.
+fn common(transcript: &str) -> String {
+    let (mut common, mut in_registers) = (String::new(), false);
+    for line in transcript.lines() {
+        let text = line.trim_start();
+        in_registers |= text.starts_with("\"registers\": [");
+        if !in_registers && !text.starts_with("!  registers:") && !text.starts_with("\"engine\":") {
+            common.push_str(line.trim_end_matches(','));
+            common.push('\n');
+        }
+        in_registers &= !text.starts_with(']');
+    }
+    common
+}
+
+/// The first line that differs, with what is before it.
+fn difference(interp: &str, jit: &str) -> String {
+    let pairs: Vec<(&str, &str)> = interp.lines().zip(jit.lines()).collect();
+    let at = pairs.iter().position(|(a, b)| a != b).unwrap_or(pairs.len().saturating_sub(1));
+    let from = at.saturating_sub(12);
+    let before: Vec<&str> = pairs[from..at].iter().map(|(a, _)| *a).collect();
+    let (a, b) = pairs.get(at).copied().unwrap_or_default();
+    format!("{}\ninterp: {a}\njit:    {b}", before.join("\n"))
+}
+
+fn transcript(text: &str, json: bool, engine: &str) -> String {
     let mut transcript = String::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
         let mut words = split(line);
+        // Some lines are about engines.
+        if !words.iter().any(|word| word == "--engine") {
+            words.extend(["--engine", engine, "--count"].map(str::to_owned));
+        }
         if json {
             words.push("--json".to_owned());
         }

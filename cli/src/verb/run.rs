@@ -79,6 +79,7 @@ fn build(global: &Global, fixed: &Arc<FixedHost>) -> Result<Vm, Failure> {
         .cpus(global.cpus)
         .shared_host(host)
         .engine(global.engine)
+        .count(global.count)
         .timeout(Some(Duration::from_secs_f64(global.timeout)));
     if let Some(max_insns) = global.max_insns {
         builder = builder.max_insns(max_insns);

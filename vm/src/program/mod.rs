@@ -15,6 +15,7 @@ pub(crate) use error::Mistake;
 pub use error::{ProgramError, ProgramErrorKind};
 pub(crate) use stack::{FRAME_SIZE, StackUse};
 
+use crate::engine::Engine;
 use crate::interp::Compiled;
 use crate::ir::Ir;
 use crate::isa::{Insn, Names, disassemble};
@@ -132,6 +133,17 @@ impl Program {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ir.insns.is_empty()
+    }
+
+    /// Why the program runs in the interpreter when another engine is asked for; `None` when
+    /// it does not.
+    #[must_use]
+    pub fn why_interpreted(&self, wanted: Engine) -> Option<String> {
+        match wanted {
+            Engine::Interp => None,
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+            Engine::Jit => self.compile().err().map(|refusal| refusal.to_string()),
+        }
     }
 
     /// Makes native code of the program now, rather than when it first runs.
