@@ -13,6 +13,9 @@ use crate::side::Side;
 const SAMPLE: u64 = 10_000_000;
 /// A try that takes this long tells how long a run takes.
 const ENOUGH: u64 = 1_000_000;
+/// Engines are set up anew every few rounds: where code and maps happen to lie in memory
+/// matters, and the least of some places counts.
+const ROUNDS_OF_A_SETUP: usize = 3;
 /// Runs before the measurement, after which engines must have returned the same: the
 /// first run, and some more on the state that it left.
 const FIRST_RUNS: [u64; 2] = [1, 9];
@@ -70,29 +73,54 @@ pub(crate) fn all(options: &Options, engines: &Engines) -> Result<Results, Strin
     Ok(results)
 }
 
-/// An engine during the rounds.
+/// An engine during some rounds.
 struct Turn {
     side: Box<dyn Side>,
     /// Runs in a row.
     times: u64,
+    cell: Samples,
+}
+
+/// What rounds gave.
+struct Samples {
+    ns: Vec<f64>,
     retvals: [u32; 2],
-    samples: Vec<f64>,
 }
 
 fn row(program: &'static Program, engines: &Engines, rounds: usize) -> Row {
+    let mut all = engines.list.iter().map(|_| Ok(Vec::new())).collect::<Vec<Result<_, _>>>();
+    for first in (0..rounds).step_by(ROUNDS_OF_A_SETUP) {
+        let rounds = ROUNDS_OF_A_SETUP.min(rounds - first);
+        for (all, new) in all.iter_mut().zip(setup(program, engines, rounds)) {
+            match (&mut *all, new) {
+                (Ok(all), Ok(samples)) => all.push(samples),
+                (Ok(_), Err(why)) => *all = Err(why),
+                (Err(_), _) => {}
+            }
+        }
+    }
+    let cells = all.into_iter().map(|all| Cell::of(&all?)).collect();
+    Row { program, cells }
+}
+
+/// Sets all engines up and runs some rounds.
+fn setup(
+    program: &Program,
+    engines: &Engines,
+    rounds: usize,
+) -> impl Iterator<Item = Result<Samples, String>> {
     let ready = |&engine: &Engine| get_ready(engines.side(engine, program)?, program);
     let mut turns: Vec<_> = engines.list.iter().map(ready).collect();
     for _ in 0..rounds {
         for turn in &mut turns {
             let Ok(ready) = turn else { continue };
             match ready.side.run(ready.times) {
-                Ok(ran) => ready.samples.push(ran.ns as f64 / ready.times as f64),
+                Ok(ran) => ready.cell.ns.push(ran.ns as f64 / ready.times as f64),
                 Err(why) => *turn = Err(why),
             }
         }
     }
-    let cells = turns.into_iter().map(|turn| turn.map(Turn::cell)).collect();
-    Row { program, cells }
+    turns.into_iter().map(|turn| turn.map(|turn| turn.cell))
 }
 
 /// Fills the program's maps, and finds how many runs make a sample.
@@ -108,17 +136,22 @@ fn get_ready(mut side: Box<dyn Side>, program: &Program) -> Result<Turn, String>
         if ns >= ENOUGH || times == program.most_runs {
             let wanted = (times * SAMPLE).div_ceil(ns.max(1));
             let times = wanted.clamp(1, program.most_runs.min(u64::from(u32::MAX)));
-            return Ok(Turn { side, times, retvals, samples: Vec::new() });
+            return Ok(Turn { side, times, cell: Samples { ns: Vec::new(), retvals } });
         }
         times = (times * 4).min(program.most_runs);
     }
 }
 
-impl Turn {
-    fn cell(mut self) -> Cell {
-        self.samples.sort_by(f64::total_cmp);
-        let median = self.samples[self.samples.len() / 2];
-        Cell { least: self.samples[0], median, retvals: self.retvals }
+impl Cell {
+    /// From the samples of all set-ups, which must have returned the same.
+    fn of(setups: &[Samples]) -> Result<Self, String> {
+        let retvals = setups.first().ok_or("there was no round")?.retvals;
+        if let Some(other) = setups.iter().find(|setup| setup.retvals != retvals) {
+            return Err(format!("IT RETURNED {retvals:?}, and {:?} next time", other.retvals));
+        }
+        let mut ns: Vec<f64> = setups.iter().flat_map(|setup| &setup.ns).copied().collect();
+        ns.sort_by(f64::total_cmp);
+        Ok(Self { least: ns[0], median: ns[ns.len() / 2], retvals })
     }
 }
 
@@ -174,7 +207,7 @@ impl Results {
         self.ratio(self.row(program)?, of, to)
     }
 
-    /// All engines returned the same.
+    /// Whether all engines returned the same.
     pub(crate) fn check_retvals(&self) -> Result<(), String> {
         let mut problems = Vec::new();
         for row in &self.rows {

@@ -40,6 +40,12 @@ impl Rbpf {
         let object = skep_loader::Object::parse(program.name, program.object);
         let object = object.map_err(|error| error.to_string())?;
         let def = object.programs().first().ok_or("the object has no program")?;
+        if engine == "cranelift" && def.funcs.len() > 1 {
+            return Err("it has no calls between functions".to_owned());
+        }
+        if engine == "cranelift" && !object.maps().is_empty() {
+            return Err("its code may not touch the memory of maps".to_owned());
+        }
         let insns: Vec<u8> = def.insns.iter().flat_map(|insn| insn.to_le_bytes()).collect();
         let maps = object.maps().iter().map(|map| {
             let def = &map.def;
