@@ -17,7 +17,9 @@ fn prepare(command: &str, variables: &[(&str, &str)]) -> Command {
 }
 
 pub(crate) fn fmt() -> Result<(), String> {
-    run("cargo fmt --all --check", &[])
+    run("cargo fmt --all --check", &[])?;
+    // A package of its own, outside of the workspace.
+    run("cargo fmt --check --manifest-path benches/engine/rbpf/Cargo.toml", &[])
 }
 
 pub(crate) fn lint() -> Result<(), String> {
@@ -31,6 +33,12 @@ pub(crate) fn doc() -> Result<(), String> {
 pub(crate) fn test() -> Result<(), String> {
     let command = readme_command("cargo test")?;
     run(&command, &[])
+}
+
+/// Counts instructions under valgrind; `cargo xtask counts --write` accepts the counts.
+pub(crate) fn counts() -> Result<(), String> {
+    let options: Vec<String> = std::env::args().skip(2).collect();
+    run(&format!("cargo bench --quiet --bench engines -- --counts {}", options.join(" ")), &[])
 }
 
 /// Runs the README's first command and compares its output with the block that follows.

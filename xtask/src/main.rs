@@ -27,6 +27,11 @@ const TASKS: &[Task] = &[
         about: "the README's run command against what the README shows",
         run: check::readme,
     },
+    Task {
+        name: "counts",
+        about: "instructions of the engines against benches/engine/counts.tsv",
+        run: check::counts,
+    },
     Task { name: "ci", about: "all of the above", run: ci },
 ];
 
