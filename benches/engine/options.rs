@@ -53,7 +53,7 @@ impl Options {
                 "--counted" => this.mode = Mode::Counted,
                 "--first" => {
                     let engine =
-                        value()?.parse().map_err(|error: skep::Error| error.to_string())?;
+                        skep::engine_by_name(&value()?).map_err(|error| error.to_string())?;
                     this.mode = Mode::First(engine);
                 }
                 name if !name.starts_with('-') => this.programs.push(arg),

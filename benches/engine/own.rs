@@ -8,7 +8,6 @@ use std::fmt::Display;
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use skep::{Engine, FixedHost, MapType, Object, Vm, isa, prog};
 use skep_maps::{Map, RingBuf};
@@ -16,9 +15,6 @@ use skep_vm::{Limits, Machine, Program as Loaded, ProgramSpec, RunError, Runner}
 
 use crate::programs::{EMPTY, MODE_AT, Program};
 use crate::side::{Ran, Side, cpu_time};
-
-/// How long runs in a row may take: the clock is looked at, as for every user of skep.
-const TIMEOUT: Duration = Duration::from_secs(600);
 
 struct Skep {
     program: Arc<Loaded>,
@@ -34,7 +30,7 @@ pub(crate) fn side(engine: Engine, program: &Program) -> Result<Box<dyn Side>, S
 }
 
 fn with_program(engine: Engine, program: &Program) -> Result<Skep, String> {
-    let machine = machine(engine)?;
+    let machine = Machine::new(1).map_err(text)?;
     let object = skep_loader::Object::parse(program.name, program.object).map_err(text)?;
     let maps = object.maps().iter().map(|decl| skep_maps::create(machine.world(), &decl.def));
     let maps = maps.collect::<Result<Vec<_>, _>>().map_err(text)?;
@@ -52,30 +48,22 @@ fn with_program(engine: Engine, program: &Program) -> Result<Skep, String> {
         set_up(map, decl.def.inner.as_deref(), &machine, &loaded)?;
     }
     let packet = program.packet();
-    let runner = runner_with(&machine, &packet)?;
+    let runner = runner_with(&machine, engine, &packet)?;
     let ring = maps.into_iter().find(|map| map.downcast::<RingBuf>().is_some());
     let host = FixedHost::default();
     Ok(Skep { program: loaded, runner, host, packet_len: packet.len(), ring })
 }
 
-/// A machine whose programs the engine runs.
-fn machine(engine: Engine) -> Result<Arc<Machine>, String> {
-    match engine {
-        Engine::Interp => Machine::new(1).map_err(text),
-        other => Err(format!("`{other}` cannot be had from a `Machine`")),
-    }
-}
-
 /// A runner with a packet, and the context for it, which a program that does nothing has
 /// been run on.
-fn runner_with(machine: &Arc<Machine>, packet: &[u8]) -> Result<Runner, String> {
+fn runner_with(machine: &Arc<Machine>, engine: Engine, packet: &[u8]) -> Result<Runner, String> {
     let insns = isa::assemble("mov %r0, 2\nexit").map_err(text)?;
     let prog_type = Some(&prog::XDP);
     let spec = ProgramSpec { name: "pass".to_owned(), prog_type, insns, ..ProgramSpec::default() };
     let pass = machine.load(spec).map_err(text)?;
-    let mut runner = Runner::new(machine, 0).map_err(text)?;
+    let mut runner = Runner::new(machine, 0, engine).map_err(text)?;
     runner.stage_packet(packet.len()).map_err(text)?.write(packet);
-    let limits = Limits { max_insns: None, expired: &mut || false };
+    let limits = Limits::default();
     let ran = runner.run_staged(&pass, packet.len(), &[], &FixedHost::default(), limits);
     ran.map_err(reason)?;
     Ok(runner)
@@ -114,9 +102,7 @@ impl Side for Skep {
         if let Some(ring) = self.ring.as_ref().and_then(|ring| ring.downcast::<RingBuf>()) {
             ring.consume(|_| ControlFlow::Continue(()));
         }
-        let start = Instant::now();
-        let mut expired = || start.elapsed() > TIMEOUT;
-        let limits = Limits { max_insns: None, expired: &mut expired };
+        let limits = Limits::default();
         let before = cpu_time();
         let outcome = self.runner.repeat(&self.program, times, &self.host, limits);
         let ns = cpu_time() - before;
@@ -134,7 +120,7 @@ pub(crate) fn call(engine: Engine) -> Result<f64, String> {
     let mut side = with_program(engine, EMPTY)?;
     let before = cpu_time();
     for _ in 0..CALLS {
-        let limits = Limits { max_insns: None, expired: &mut || false };
+        let limits = Limits::default();
         let outcome = side.runner.repeat(&side.program, 1, &side.host, limits);
         black_box(outcome.map_err(reason)?.r0);
     }
