@@ -9,13 +9,13 @@
 //!
 //! ```text
 //! cargo bench --bench engines -- [NAME]… [--rounds N] [--engine NAME]… [--tsv FILE]
-//! cargo bench --bench engines -- --counts [--write]
+//! cargo xtask counts [--write] [NAME]… [--engine NAME]…
 //! ```
 //!
 //! * `NAME` runs the programs with that in their name, `--engine` the engines.
 //! * `--tsv` also writes the figures to a file: the table, an empty line, the goals.
-//! * `--counts` measures no time: it counts the instructions that skep's engines execute,
-//!   under callgrind, and compares them with `counts.tsv`, which `--write` makes anew.
+//! * `counts` measures no time: it counts the instructions that skep's engines execute, under
+//!   callgrind, and compares them with `counts.tsv`, which `--write` makes anew.
 //!
 //! `programs.rs` lists the programs, `progs/` has them. A [`side::Side`] is an engine with a
 //! program: `own.rs`, `linux.rs`, and in processes of their own `native.rs` and `rbpf.rs`.

@@ -38,7 +38,8 @@ pub(crate) fn test() -> Result<(), String> {
 /// Counts instructions under valgrind; `cargo xtask counts --write` accepts the counts.
 pub(crate) fn counts() -> Result<(), String> {
     let options: Vec<String> = std::env::args().skip(2).collect();
-    run(&format!("cargo bench --quiet --bench engines -- --counts {}", options.join(" ")), &[])
+    let cargo = "cargo bench --quiet --profile counts --bench engines";
+    run(&format!("{cargo} -- --counts {}", options.join(" ")), &[])
 }
 
 /// Runs the README's first command and compares its output with the block that follows.
