@@ -129,7 +129,8 @@ impl Reached {
         if self.engines.is_empty() {
             return;
         }
-        let names: String = self.engines.iter().map(|engine| format!(" {engine:>8}")).collect();
+        let names: String =
+            self.engines.iter().map(|engine| format!(" {:>8}", engine.name())).collect();
         println!("\n{:<52}{names} {:>8} {:>8}", "goal", "target", "better");
         for (goal, figures) in &self.rows {
             let figures: String =
