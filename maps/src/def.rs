@@ -1,5 +1,9 @@
 //! What a map is made from: the definition that a loader reads or a user writes.
 
+use skep_memory::Access;
+
+use crate::flags::{BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG};
+
 /// The definition of a map: what `BPF_MAP_CREATE` takes.
 ///
 /// Nothing is checked here; creating the map applies the kernel's rules.
@@ -25,6 +29,20 @@ pub struct MapDef {
     pub special: Vec<SpecialField>,
     /// For maps of maps: the definition that every inner map must match.
     pub inner: Option<Box<MapDef>>,
+}
+
+impl MapDef {
+    /// What programs may do with the values (kernel `bpf_map_flags_to_cap`).
+    #[must_use]
+    pub fn program_access(&self) -> Access {
+        if self.flags & BPF_F_RDONLY_PROG != 0 {
+            Access::Read
+        } else if self.flags & BPF_F_WRONLY_PROG != 0 {
+            Access::Write
+        } else {
+            Access::ReadWrite
+        }
+    }
 }
 
 /// A field of a map value that belongs to the kernel: hidden from plain loads and

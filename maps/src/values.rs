@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use skep_memory::{Access, Backing, Grid, GuestPtr, GuestSlice, Label, Span, SpanRequest, Window};
 
 use crate::def::{SpecialField, SpecialKind};
-use crate::flags::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, BPF_F_WRONLY_PROG};
+use crate::flags::BPF_F_MMAPABLE;
 use crate::home::Home;
 use crate::map::Source;
 use crate::{Errno, MapDef, World};
@@ -98,7 +98,7 @@ impl Values {
         let shared = home.is_shared();
         let whole = growth == Growth::Whole || shared;
         let layout = Layout::new(def);
-        let rights = layout.rights(access(def));
+        let rights = layout.rights(def.program_access());
         let everywhere = match &*rights {
             [(range, access)] if *range == (0..stride) => Some(*access),
             _ => None,
@@ -341,17 +341,6 @@ fn take(
 ) -> Result<Span, Errno> {
     let request = SpanRequest { len, align, access: Access::None, label, backing };
     Span::new(window, request).map_err(|_| Errno::ENOMEM)
-}
-
-/// What programs may do with a map's values (kernel `bpf_map_flags_to_cap`).
-fn access(def: &MapDef) -> Access {
-    if def.flags & BPF_F_RDONLY_PROG != 0 {
-        Access::Read
-    } else if def.flags & BPF_F_WRONLY_PROG != 0 {
-        Access::Write
-    } else {
-        Access::ReadWrite
-    }
 }
 
 /// A value's bytes, split into the program's and the kernel's.

@@ -9,6 +9,7 @@
 //! Nothing here reads a clock, a random source, the environment or a file: a [`Host`]
 //! gives all that.
 
+mod analysis;
 mod context;
 mod dynptr;
 mod engine;

@@ -28,6 +28,8 @@ pub(crate) const MAX_DEPTH: u64 = 8;
 pub(crate) const MAX_TAIL_CALLS: u32 = 33;
 /// Instructions between two looks at the clock: some tens of microseconds.
 const POLL_EVERY: i64 = 1 << 16;
+/// The most iterations of `bpf_loop` (`BPF_MAX_LOOPS`).
+pub(crate) const MAX_LOOPS: u64 = 8 << 20;
 /// How often a function may pass its `may_goto`s (`BPF_MAX_LOOPS`).
 pub(crate) const MAX_MAY_GOTO: u32 = 8 << 20;
 

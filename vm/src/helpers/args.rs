@@ -9,7 +9,7 @@ use skep_maps::{
 };
 use skep_memory::{Access, Denied, GuestPtr, GuestSlice};
 
-use super::Call;
+use super::{Call, Effect};
 use crate::dynptr::{Data, Place};
 use crate::run::Run;
 
@@ -30,6 +30,9 @@ impl From<Denied> for Problem {
 pub(super) trait Arg {
     /// Its name in tables for people.
     const KIND: &'static str;
+
+    /// What the helper does with what it points to.
+    const EFFECT: Effect = Effect::None;
 
     /// What the helper gets.
     type Taken<'r>;
@@ -243,6 +246,7 @@ pub(super) struct ValueRoom;
 
 impl Arg for ValueRoom {
     const KIND: &'static str = "room for a value";
+    const EFFECT: Effect = Effect::Writes;
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
@@ -256,6 +260,7 @@ pub(super) struct PeekRoom;
 
 impl Arg for PeekRoom {
     const KIND: &'static str = "room for a value";
+    const EFFECT: Effect = Effect::Writes;
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
@@ -295,6 +300,7 @@ pub(super) struct ScratchMem;
 
 impl Arg for ScratchMem {
     const KIND: &'static str = "memory to write";
+    const EFFECT: Effect = Effect::Writes;
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
@@ -315,6 +321,7 @@ pub(super) struct OutLong;
 
 impl Arg for OutLong {
     const KIND: &'static str = "pointer to long";
+    const EFFECT: Effect = Effect::Writes;
     type Taken<'r> = GuestSlice<'r>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<GuestSlice<'r>, Problem> {
@@ -367,6 +374,7 @@ pub(super) struct Function;
 
 impl Arg for Function {
     const KIND: &'static str = "function";
+    const EFFECT: Effect = Effect::Everything;
     type Taken<'r> = u64;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<u64, Problem> {
@@ -402,6 +410,7 @@ pub(super) struct DynptrArg;
 
 impl Arg for DynptrArg {
     const KIND: &'static str = "dynptr";
+    const EFFECT: Effect = Effect::Everything;
     type Taken<'r> = Option<Data>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Option<Data>, Problem> {
@@ -415,6 +424,7 @@ pub(super) struct NewDynptr;
 
 impl Arg for NewDynptr {
     const KIND: &'static str = "new dynptr";
+    const EFFECT: Effect = Effect::Everything;
     type Taken<'r> = Place;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<Place, Problem> {

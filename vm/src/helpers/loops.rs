@@ -7,10 +7,7 @@ use skep_memory::{Access, Backing, Label, Span, SpanRequest};
 
 use super::{Call, Return};
 use crate::engine::call_function;
-use crate::run::Run;
-
-/// The most iterations of `bpf_loop` (`BPF_MAX_LOOPS`).
-const MAX_LOOPS: u64 = 1 << 23;
+use crate::run::{MAX_LOOPS, Run};
 
 pub(super) fn bpf_loop(
     run: &mut Run<'_>,

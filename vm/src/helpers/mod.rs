@@ -106,6 +106,8 @@ pub struct Helper {
     pub name: &'static str,
     /// What kinds of arguments it takes.
     pub args: &'static [&'static str],
+    /// What it does with what each of them points to.
+    pub(crate) effects: &'static [Effect],
     pub(crate) function: for<'r, 'a> fn(&mut Run<'r>, &Call<'a>) -> Return,
     /// The same for native code.
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
@@ -135,6 +137,47 @@ pub(crate) fn at(position: usize) -> &'static Helper {
     &TABLE[position]
 }
 
+/// What a helper does with what an argument points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It changes nothing of it.
+    None,
+    /// It writes to it: so many bytes as the next argument says if that is a size.
+    Writes,
+    /// It may change whatever the program can reach.
+    Everything,
+}
+
+/// The kind of an argument that is the size of what the one before points to.
+pub(crate) const SIZE: &str = Size::KIND;
+/// The kind of an argument that is a function to call back.
+pub(crate) const FUNCTION: &str = Function::KIND;
+
+/// Whether a helper may change whatever the program can reach: it calls back, or works on
+/// dynptrs, which can refer to anything.
+pub(crate) fn changes_everything(helper: &Helper) -> bool {
+    helper.effects.contains(&Effect::Everything) || helper.name.contains("dynptr")
+}
+
+/// Whether a helper may move the packet or change its length: those that get the context, but
+/// for some that are known not to.
+pub(crate) fn moves_packet(helper: &Helper) -> bool {
+    const STAYS: [&str; 6] = [
+        "perf_event_output",
+        "skb_load_bytes",
+        "get_stackid",
+        "skb_under_cgroup",
+        "tail_call",
+        "get_stack",
+    ];
+    changes_everything(helper) || (helper.args.contains(&Ctx::KIND) && !STAYS.contains(&helper.name))
+}
+
+/// Whether records of ring buffers may be given up by a helper.
+pub(crate) fn ends_records(helper: &Helper) -> bool {
+    changes_everything(helper) || matches!(helper.name, "ringbuf_submit" | "ringbuf_discard")
+}
+
 /// Whether a helper must know which frame it is called from: it calls back, or works on the
 /// stack.
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
@@ -145,13 +188,11 @@ pub(crate) fn needs_frame(position: u32) -> bool {
 
 /// Whether a helper can take rights to a part of the stack from the program: a dynptr that
 /// holds a record.
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 pub(crate) fn closes_stack(position: u32) -> bool {
     at(position as usize).id == RESERVE_DYNPTR
 }
 
 /// The number of `ringbuf_reserve_dynptr`.
-#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 const RESERVE_DYNPTR: u32 = 198;
 
 /// The fault of calling a helper that skep does not have.
@@ -192,6 +233,7 @@ macro_rules! helpers {
                 id: $id,
                 name: name_of(stringify!($name)),
                 args: &[$(<$arg as Arg>::KIND),*],
+                effects: &[$(<$arg as Arg>::EFFECT),*],
                 function: wrappers::$name,
                 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
                 native: crate::jit::native_helper::<natives::$name>(),

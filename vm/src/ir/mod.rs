@@ -15,13 +15,17 @@
 
 mod graph;
 mod insn;
+mod loops;
 mod resolve;
+mod touches;
 
 use crate::machine::Machine;
 use crate::program::{Code, Mistake, ProgramSpec, StackUse};
 
 pub(crate) use graph::{Block, Edges};
 pub(crate) use insn::{FUNCTION_TAG, Insn, Link};
+pub(crate) use loops::{Flow, Loop};
+pub(crate) use touches::touches;
 
 /// A program in mid-level form.
 #[derive(Debug)]

@@ -31,6 +31,7 @@ mod translate;
 
 use std::fmt;
 
+use crate::analysis::Facts;
 use crate::program::Program;
 
 pub(crate) use drive::{call_function, run, takes};
@@ -105,10 +106,11 @@ impl Native {
     /// Compiles a program.
     pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
         let plan = plan::Plan::of(program.ir())?;
+        let facts = Facts::of(program);
         let isa = translate::isa()?;
         let mut linker = link::Linker::new(program);
         for number in 0..program.ir().functions.len() {
-            let function = translate::function(isa, program, &plan, number, mode)?;
+            let function = translate::function(isa, program, &plan, &facts, number, mode)?;
             linker.add(function)?;
         }
         let (bytes, functions, sites) = linker.finish()?;

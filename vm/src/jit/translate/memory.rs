@@ -49,6 +49,11 @@ impl Translator<'_> {
             return place;
         }
         let pointer = self.reg(base);
+        if self.is_proven(wish) {
+            let index = self.masked(pointer);
+            let addr = self.b.ins().iadd(self.base, index);
+            return Place { addr, displacement: i32::from(off) };
+        }
         self.store_state(pointer, offset_of!(State, pointer));
         let why = Why::Denied { size: wish.size, wanted: wish.wanted, atomic: wish.atomic };
         // The upper half is checked on the pointer, not on the sum: the first and last 64 KiB
@@ -67,6 +72,12 @@ impl Translator<'_> {
         self.exit_if(denied, why);
         let addr = self.b.ins().iadd(self.base, index);
         Place { addr, displacement: i32::from(off) }
+    }
+
+    /// Whether the analysis has shown that the current access is granted.
+    fn is_proven(&self, wish: Wish) -> bool {
+        let proof = self.facts.access(self.at);
+        proof.is_some_and(|proof| proof.granted && (proof.aligned || !wish.atomic))
     }
 
     /// The place of an access to the function's own frame at a constant offset, which needs

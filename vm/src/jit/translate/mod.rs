@@ -26,6 +26,7 @@ use super::plan::Plan;
 use super::site::{Site, Why};
 use super::stack::MOST_FRAME;
 use super::{Mode, Refusal};
+use crate::analysis::Facts;
 use crate::interp::POISON;
 use crate::ir::{Function, Ir};
 use crate::program::Program;
@@ -79,6 +80,7 @@ pub(super) fn function(
     isa: &dyn TargetIsa,
     program: &Program,
     plan: &Plan,
+    facts: &Facts,
     number: usize,
     mode: Mode,
 ) -> Result<Compiled, Refusal> {
@@ -90,7 +92,7 @@ pub(super) fn function(
     context.func = ir::Function::with_name_signature(name, signature(plan, number));
     let mut builder_context = FunctionBuilderContext::new();
     let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
-    let translator = Translator::new(builder, program, plan, number, mode);
+    let translator = Translator::new(builder, program, plan, facts, number, mode);
     let sites = translator.translate(isa);
     let compiler = |e: &dyn std::fmt::Display| Refusal::Compiler { insn: slot, problem: e.to_string() };
     let compiled = context.compile(isa, &mut ControlPlane::default());
@@ -134,6 +136,7 @@ struct Translator<'a> {
     program: &'a Program,
     ir: &'a Ir,
     plan: &'a Plan,
+    facts: &'a Facts,
     number: usize,
     mode: Mode,
     regs: [Variable; 11],
@@ -163,6 +166,7 @@ impl<'a> Translator<'a> {
         mut b: FunctionBuilder<'a>,
         program: &'a Program,
         plan: &'a Plan,
+        facts: &'a Facts,
         number: usize,
         mode: Mode,
     ) -> Self {
@@ -190,6 +194,7 @@ impl<'a> Translator<'a> {
             program,
             ir,
             plan,
+            facts,
             number,
             mode,
             regs,

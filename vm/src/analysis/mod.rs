@@ -1,0 +1,244 @@
+//! What can be known of a program before it runs: which accesses are always granted, and how
+//! often loops go round.
+//!
+//! A forward data flow over kinds of pointers and ranges of numbers, function by function,
+//! callers first. It only ever says that a check would not fail, or that a loop ends soon;
+//! that memory is safe does not rest on it.
+//!
+//! ```text
+//! num         ranges of numbers
+//! value       pointers: into what, how far
+//! state       registers, stack slots, proven bytes of the packet; where paths meet
+//! transfer    instructions          call    calls
+//! branch      conditions            access  whether an access is proven
+//! induction   counting loops        flow    until nothing changes
+//! ```
+
+mod access;
+mod branch;
+mod call;
+mod flow;
+mod induction;
+mod num;
+mod state;
+mod transfer;
+mod value;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_maps::Map;
+use skep_memory::Access;
+
+use crate::helpers;
+use crate::interp::POISON;
+use crate::ir::{Flow, Insn, Ir, Link};
+use crate::isa::{Kind, Op};
+use crate::prog::{Context, ProgType, skb, xdp};
+use crate::program::Program;
+
+use access::Wish;
+use state::State;
+pub(crate) use value::{Pointer, Region, Value};
+
+/// What is known of a program.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// Of each instruction that accesses memory and is reached.
+    accesses: BTreeMap<u32, Proof>,
+    /// Of each function, by number.
+    pub(crate) functions: Vec<FunctionFacts>,
+}
+
+/// What is known of an access.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proof {
+    /// What the base register holds.
+    pub(crate) base: Value,
+    /// All bytes are always accessible.
+    pub(crate) granted: bool,
+    /// The address is always a multiple of the size.
+    pub(crate) aligned: bool,
+}
+
+/// What is known of a function.
+#[derive(Debug)]
+pub(crate) struct FunctionFacts {
+    pub(crate) flow: Flow,
+    /// How often each loop goes back to its header at most, by number.
+    pub(crate) rounds: Vec<Option<u64>>,
+}
+
+/// What the analysis knows of the program as a whole.
+struct Setting<'p> {
+    ir: &'p Ir,
+    maps: &'p [Arc<dyn Map>],
+    prog_type: Option<&'static ProgType>,
+    /// Whether parts of the stack can become inaccessible.
+    closes_stack: bool,
+    /// Calls of functions that were met, and what the functions got.
+    calls: Vec<(u32, [Value; 5])>,
+    /// A function was called that is not known.
+    calls_unknown: bool,
+}
+
+/// So often may a function's arguments change before nothing is assumed of them.
+const PATIENCE: u32 = 4;
+
+impl Facts {
+    /// Analyses a program.
+    pub(crate) fn of(program: &Program) -> Self {
+        let ir = program.ir();
+        let closes_stack = ir.insns.iter().any(
+            |insn| matches!(insn.link, Link::Helper(position) if helpers::closes_stack(position)),
+        );
+        let mut setting = Setting {
+            ir,
+            maps: program.maps(),
+            prog_type: program.prog_type(),
+            closes_stack,
+            calls: Vec::new(),
+            calls_unknown: false,
+        };
+        let flows: Vec<Flow> = ir.functions.iter().map(|f| Flow::of(ir, f)).collect();
+        let mut entries: Vec<Option<State>> = vec![None; ir.functions.len()];
+        entries[0] = Some(setting.entry());
+        let mut known = vec![None; ir.functions.len()];
+        let mut changes = vec![0; ir.functions.len()];
+        let mut dirty = std::collections::BTreeSet::from([0]);
+        while let Some(number) = dirty.pop_first() {
+            let Some(entry) = entries[number].clone() else { continue };
+            let function = &ir.functions[number];
+            known[number] = flow::known(&mut setting, ir, function, &flows[number], &entry).map(Arc::new);
+            if known[number].is_none() {
+                // Nothing is known of what it calls, either.
+                setting.calls_unknown = true;
+            }
+            for (callee, args) in setting.take_calls() {
+                let entry = match &entries[callee] {
+                    None => with_args(args),
+                    Some(before) if changes[callee] < PATIENCE => {
+                        before.join(&with_args(args), &|_| Pointer::LOST)
+                    }
+                    Some(_) => with_args([Value::ANY; 5]),
+                };
+                if entries[callee].as_ref() != Some(&entry) {
+                    entries[callee] = Some(entry);
+                    changes[callee] += 1;
+                    dirty.insert(callee);
+                }
+            }
+        }
+        let mut facts = Self { accesses: BTreeMap::new(), functions: Vec::new() };
+        for ((number, flow), known) in flows.into_iter().enumerate().zip(known) {
+            let rounds = match known {
+                Some(known) => {
+                    setting.judge(number, &known, &mut facts.accesses);
+                    known.rounds.clone()
+                }
+                None => vec![None; flow.loops.len()],
+            };
+            facts.functions.push(FunctionFacts { flow, rounds });
+        }
+        facts
+    }
+
+    /// What is known of the access of an instruction.
+    pub(crate) fn access(&self, index: u32) -> Option<&Proof> {
+        self.accesses.get(&index)
+    }
+}
+
+fn with_args(args: [Value; 5]) -> State {
+    let mut regs = [Value::exactly(POISON); 11];
+    regs[1..=5].copy_from_slice(&args);
+    regs[10] = Value::Pointer(Pointer::to(Region::Frame));
+    State::new(regs)
+}
+
+impl Setting<'_> {
+    /// What is known where the program is entered.
+    fn entry(&self) -> State {
+        let poison = Value::exactly(POISON);
+        let r1 = if self.has_fields() {
+            Value::Pointer(Pointer::to(Region::Context))
+        } else {
+            Value::ANY
+        };
+        let r2 = if self.prog_type.is_none() { Value::ANY } else { poison };
+        with_args([r1, r2, poison, poison, poison])
+    }
+
+    /// Whether the context is a structure with fields.
+    fn has_fields(&self) -> bool {
+        let context = self.prog_type.map(|t| t.context);
+        matches!(context, Some(Context::Xdp | Context::Skb(_)))
+    }
+
+    /// Where in the context `data`, `data_end` and `data_meta` stand.
+    fn packet_fields(&self) -> Option<(u32, u32, u32)> {
+        match self.prog_type?.context {
+            Context::Xdp => Some((xdp::DATA, xdp::DATA_END, xdp::DATA_META)),
+            Context::Skb(_) => Some((skb::DATA, skb::DATA_END, skb::DATA_META)),
+            _ => None,
+        }
+    }
+
+    /// The calls met since the last time, by number of the callee.
+    fn take_calls(&mut self) -> Vec<(usize, [Value; 5])> {
+        if std::mem::take(&mut self.calls_unknown) {
+            // Any function may have been called with anything.
+            self.calls.extend(self.ir.functions.iter().map(|f| (f.start, [Value::ANY; 5])));
+        }
+        let calls = std::mem::take(&mut self.calls).into_iter();
+        calls.filter_map(|(start, args)| Some((self.ir.function_index(start)?, args))).collect()
+    }
+
+    /// Judges all accesses of a function.
+    fn judge(&mut self, number: usize, known: &flow::Known, accesses: &mut BTreeMap<u32, Proof>) {
+        let ir = self.ir;
+        let first = ir.functions[number].blocks.start as usize;
+        for (block, before) in known.before.iter().enumerate() {
+            let Some(mut state) = before.clone() else { continue };
+            let extent = &ir.blocks[first + block];
+            for index in extent.start..extent.end {
+                let insn = &ir.insns[index as usize];
+                if let Some((base, size, access)) = access_of(insn) {
+                    let proof = self.prove(&state, insn, base, size, access);
+                    accesses.insert(index, proof);
+                }
+                self.step(&mut state, index, insn);
+            }
+        }
+        self.calls.clear();
+        self.calls_unknown = false;
+    }
+
+    fn prove(&self, state: &State, insn: &Insn, base: u8, size: u32, access: Access) -> Proof {
+        let base = state.regs[usize::from(base)];
+        let off = i64::from(insn.off);
+        let (granted, aligned) = match base.pointer() {
+            Some(pointer) => (
+                self.proves(state, &pointer, Wish { off, size: i64::from(size), access }),
+                self.is_aligned(&pointer, off, size),
+            ),
+            None => (false, false),
+        };
+        Proof { base, granted, aligned }
+    }
+}
+
+/// The base register, size and kind of the access that an instruction makes.
+pub(crate) fn access_of(insn: &Insn) -> Option<(u8, u32, Access)> {
+    if matches!(insn.link, Link::Poisoned) {
+        return None;
+    }
+    Some(match insn.kind() {
+        Kind::Load { size, .. } | Kind::LoadAcquire { size } => (insn.src, size, Access::Read),
+        Kind::Store { size, .. } | Kind::StoreRelease { size } => (insn.dst, size, Access::Write),
+        Kind::Atomic { size, .. } => (insn.dst, size, Access::ReadWrite),
+        Kind::Misc if insn.op == Op::AtomicCmpxchg64 => (insn.dst, 8, Access::ReadWrite),
+        Kind::Misc if insn.op == Op::AtomicCmpxchg32 => (insn.dst, 4, Access::ReadWrite),
+        _ => return None,
+    })
+}
