@@ -333,6 +333,12 @@ impl Program {
         self.inner.prog_type()
     }
 
+    /// What is known of the program without running it.
+    #[must_use]
+    pub fn explain(&self) -> skep_vm::Explanation {
+        self.inner.explain()
+    }
+
     /// The engine that runs it when `wanted` is asked for.
     #[must_use]
     pub fn engine(&self, wanted: Engine) -> Engine {

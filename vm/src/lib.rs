@@ -29,6 +29,7 @@ mod run;
 mod runner;
 mod state;
 
+pub use analysis::{AccessReport, Explanation, LoopReport};
 pub use engine::Engine;
 pub use context::{Input, InputError};
 pub use fault::{Fault, FaultKind, MemoryFault};

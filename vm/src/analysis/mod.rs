@@ -17,6 +17,7 @@
 mod access;
 mod branch;
 mod call;
+mod explain;
 mod flow;
 mod induction;
 mod num;
@@ -39,6 +40,7 @@ use crate::program::Program;
 
 use access::Wish;
 use state::State;
+pub use explain::{AccessReport, Explanation, LoopReport};
 pub(crate) use value::{Pointer, Region, Value};
 
 /// What is known of a program.

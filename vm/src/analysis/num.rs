@@ -110,7 +110,7 @@ impl Num {
         }
         let grown = Self { min, max, smin, smax, zeros: zeros & before.zeros };
         // The range of 32 bits is one of zero bits, too.
-        Self { zeros: grown.zeros & !(max & (u64::MAX >> max.leading_zeros())), ..grown }
+        Self { zeros: grown.zeros & !(u64::MAX.checked_shr(max.leading_zeros()).unwrap_or(0)), ..grown }
             .settled()
             .unwrap_or(Self::ANY)
     }

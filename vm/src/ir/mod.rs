@@ -25,7 +25,7 @@ use crate::program::{Code, Mistake, ProgramSpec, StackUse};
 pub(crate) use graph::{Block, Edges};
 pub(crate) use insn::{FUNCTION_TAG, Insn, Link};
 pub(crate) use loops::{Flow, Loop};
-pub(crate) use touches::touches;
+pub(crate) use touches::{is_atomic, touches};
 
 /// A program in mid-level form.
 #[derive(Debug)]

@@ -49,6 +49,14 @@ pub(crate) fn touches(insn: &Insn, args_of: impl Fn(u32) -> u16) -> (u16, u16) {
     }
 }
 
+/// Whether an instruction is an atomic access.
+pub(crate) fn is_atomic(insn: &Insn) -> bool {
+    matches!(
+        insn.kind(),
+        Kind::Atomic { .. } | Kind::LoadAcquire { .. } | Kind::StoreRelease { .. }
+    ) || matches!(insn.op, Op::AtomicCmpxchg64 | Op::AtomicCmpxchg32)
+}
+
 /// Which of r1 to r5 a helper gets, as bits.
 fn helper_args(position: u32) -> u16 {
     let count = helpers::at(position as usize).args.len();

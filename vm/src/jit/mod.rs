@@ -23,6 +23,7 @@ mod code;
 mod drive;
 mod enter;
 mod link;
+mod pace;
 mod plan;
 mod shims;
 mod site;
@@ -39,6 +40,8 @@ pub(crate) use shims::{Ending, HelperFn, NativeHelper, native_helper};
 pub(crate) use stack::HostStack;
 
 use code::Code;
+use pace::Pace;
+use plan::Plan;
 use site::Sites;
 
 /// What native code does beside running.
@@ -48,6 +51,16 @@ pub(crate) enum Mode {
     Plain,
     /// It counts instructions, and looks at the limit of them.
     Counting,
+}
+
+/// What is known of a program when its functions are translated.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    program: &'a Program,
+    plan: &'a Plan,
+    facts: &'a Facts,
+    pace: &'a Pace,
+    mode: Mode,
 }
 
 /// A program in native code.
@@ -105,12 +118,14 @@ pub enum Refusal {
 impl Native {
     /// Compiles a program.
     pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
-        let plan = plan::Plan::of(program.ir())?;
+        let plan = Plan::of(program.ir())?;
         let facts = Facts::of(program);
+        let pace = Pace::of(program.ir(), &facts, &plan.callees_first());
+        let whole = Whole { program, plan: &plan, facts: &facts, pace: &pace, mode };
         let isa = translate::isa()?;
         let mut linker = link::Linker::new(program);
         for number in 0..program.ir().functions.len() {
-            let function = translate::function(isa, program, &plan, &facts, number, mode)?;
+            let function = translate::function(isa, whole, number)?;
             linker.add(function)?;
         }
         let (bytes, functions, sites) = linker.finish()?;

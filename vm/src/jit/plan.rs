@@ -60,6 +60,13 @@ impl Plan {
         &self.functions[number]
     }
 
+    /// The functions, those called before those that call them.
+    pub(super) fn callees_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.functions.len()).collect();
+        order.sort_by_key(|&number| self.functions[number].height);
+        order
+    }
+
     pub(super) fn heights(&self) -> Vec<u64> {
         self.functions.iter().map(|function| function.height).collect()
     }

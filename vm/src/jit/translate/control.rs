@@ -129,7 +129,7 @@ impl Translator<'_> {
     /// Leaves a block by its only edge.
     pub(super) fn go_on(&mut self, extent: &Extent) {
         if let Edges::One(to) = extent.edges {
-            self.poll(to, extent);
+            self.poll(to);
             let to = self.target(to);
             self.b.ins().jump(to, &[]);
         }
@@ -137,15 +137,18 @@ impl Translator<'_> {
 
     fn branch(&mut self, holds: Value, extent: &Extent) {
         if let Edges::Two { taken, next } = extent.edges {
-            self.poll(taken, extent);
+            self.poll(taken);
             let (taken, next) = (self.target(taken), self.target(next));
             self.b.ins().brif(holds, taken, &[], next, &[]);
         }
     }
 
     /// Looks whether the run is to end, where control goes back.
-    fn poll(&mut self, to: u32, extent: &Extent) {
-        if self.ir.blocks[to as usize].start > extent.start {
+    fn poll(&mut self, to: u32) {
+        let flow = &self.facts.functions[self.number].flow;
+        let from = self.block_at - self.first_block;
+        let to = to - self.first_block;
+        if !self.pace.looks(self.number, flow, from as usize, to as usize) {
             return;
         }
         let fixed = self.state_flags().with_readonly().with_can_move();

@@ -22,10 +22,11 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 
+use super::pace::Pace;
 use super::plan::Plan;
 use super::site::{Site, Why};
 use super::stack::MOST_FRAME;
-use super::{Mode, Refusal};
+use super::{Mode, Refusal, Whole};
 use crate::analysis::Facts;
 use crate::interp::POISON;
 use crate::ir::{Function, Ir};
@@ -78,21 +79,18 @@ fn make_isa() -> Result<OwnedTargetIsa, String> {
 /// Compiles a function.
 pub(super) fn function(
     isa: &dyn TargetIsa,
-    program: &Program,
-    plan: &Plan,
-    facts: &Facts,
+    whole: Whole<'_>,
     number: usize,
-    mode: Mode,
 ) -> Result<Compiled, Refusal> {
-    let ir = program.ir();
+    let ir = whole.program.ir();
     let extent = &ir.functions[number];
     let slot = ir.insns[extent.start as usize].slot;
     let mut context = Context::new();
     let name = UserFuncName::user(0, u32::try_from(number).expect("no more than slots"));
-    context.func = ir::Function::with_name_signature(name, signature(plan, number));
+    context.func = ir::Function::with_name_signature(name, signature(whole.plan, number));
     let mut builder_context = FunctionBuilderContext::new();
     let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
-    let translator = Translator::new(builder, program, plan, facts, number, mode);
+    let translator = Translator::new(builder, whole, number);
     let sites = translator.translate(isa);
     let compiler = |e: &dyn std::fmt::Display| Refusal::Compiler { insn: slot, problem: e.to_string() };
     let compiled = context.compile(isa, &mut ControlPlane::default());
@@ -137,6 +135,7 @@ struct Translator<'a> {
     ir: &'a Ir,
     plan: &'a Plan,
     facts: &'a Facts,
+    pace: &'a Pace,
     number: usize,
     mode: Mode,
     regs: [Variable; 11],
@@ -155,6 +154,8 @@ struct Translator<'a> {
     host_fp: Option<Value>,
     /// The instruction that is being translated.
     at: u32,
+    /// The block that is being translated.
+    block_at: u32,
     /// Counted instructions that come behind it.
     ahead: u32,
     /// Length of the window in bytes.
@@ -164,12 +165,10 @@ struct Translator<'a> {
 impl<'a> Translator<'a> {
     fn new(
         mut b: FunctionBuilder<'a>,
-        program: &'a Program,
-        plan: &'a Plan,
-        facts: &'a Facts,
+        whole: Whole<'a>,
         number: usize,
-        mode: Mode,
     ) -> Self {
+        let Whole { program, plan, facts, pace, mode } = whole;
         let ir = program.ir();
         let function = &ir.functions[number];
         let entry = b.create_block();
@@ -195,6 +194,7 @@ impl<'a> Translator<'a> {
             ir,
             plan,
             facts,
+            pace,
             number,
             mode,
             regs,
@@ -207,6 +207,7 @@ impl<'a> Translator<'a> {
             shadow: none,
             host_fp: None,
             at: function.start,
+            block_at: function.blocks.start,
             ahead: 0,
             window_len: program.window_len(),
         }
@@ -266,6 +267,7 @@ impl<'a> Translator<'a> {
 
     fn block(&mut self, number: u32) {
         let block = self.blocks[(number - self.first_block) as usize];
+        self.block_at = number;
         self.b.switch_to_block(block);
         let ir = self.ir;
         let extent = &ir.blocks[number as usize];
