@@ -55,7 +55,7 @@ pub use def::{MapDef, SpecialField, SpecialKind};
 pub use errno::Errno;
 pub use error::{CreateError, MapError};
 pub use locks::LockTable;
-pub use map::{Core, Cursor, Destination, Map, Note, ProgramOp, Source, Target};
+pub use map::{Core, Cursor, Destination, Map, Note, ProgramOp, Rows, Source, Target};
 pub use resource::{Descriptor, Resource};
 pub use shared::{attach, create_shared};
 pub use socket::{Socket, SocketDef, SocketState};

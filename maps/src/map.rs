@@ -15,6 +15,19 @@ use crate::types::{Holds, MapType, Rules};
 use crate::world::Handle;
 use crate::{Errno, MapDef, World};
 
+/// Values of an array in guest memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// The first value of the first row.
+    pub first: GuestPtr,
+    /// Bytes from one value to the next.
+    pub stride: u32,
+    /// Bytes from one CPU's row to the next; 0 when there is one row for all.
+    pub row: u32,
+    /// How many values each row has.
+    pub count: u32,
+}
+
 /// A map of any type.
 ///
 /// The methods come in two families: what programs call (through helpers), and what
@@ -31,6 +44,12 @@ pub trait Map: Any + Send + Sync + fmt::Debug {
     /// The guest pointer to the value of `key` as virtual CPU `cpu` sees it, or for
     /// maps of maps to the inner map.
     fn lookup(&self, _key: &[u8], _cpu: u32) -> Option<GuestPtr> {
+        None
+    }
+
+    /// Where the values lie, when they lie in rows, by index, and all are there from the
+    /// start: then a look-up is a bounds check and a multiplication.
+    fn rows(&self) -> Option<Rows> {
         None
     }
 

@@ -38,6 +38,11 @@ impl<T> Slots<T> {
         (word != 0).then_some(word)
     }
 
+    /// All words.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        &self.words
+    }
+
     /// The slot's word, empty or not; `None` when there is no such slot.
     #[inline]
     pub(crate) fn word(&self, index: u32) -> Option<&AtomicU64> {

@@ -9,7 +9,7 @@ use skep_memory::{Access, Backing, Grid, GuestPtr, GuestSlice, Label, Span, Span
 use crate::def::{SpecialField, SpecialKind};
 use crate::flags::BPF_F_MMAPABLE;
 use crate::home::Home;
-use crate::map::Source;
+use crate::map::{Rows, Source};
 use crate::{Errno, MapDef, World};
 
 /// Values of maps up to this many bytes lie [`GAP`] apart, so that one byte too far
@@ -252,6 +252,13 @@ impl Values {
             }
         };
         first.add(self.offset(id, plane))
+    }
+
+    /// Where they lie, when all are accessible from the start.
+    pub(crate) fn rows(&self, count: u32) -> Option<Rows> {
+        let Room::Whole(span) = &self.room else { return None };
+        let row = if self.planes == 1 { 0 } else { self.plane_len };
+        Some(Rows { first: span.ptr(), stride: self.stride, row, count })
     }
 
     /// Element `id` on `plane`, for the host.

@@ -1,6 +1,6 @@
 //! The state of one run: frames, counts, what it holds, what it has put out.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::sync::Arc;
 
 use skep_maps::{Record, Resource, RingBuf, World};
@@ -20,7 +20,7 @@ use crate::prog::xdp;
 use crate::program::{Program, StackUse};
 use crate::redirect::{Pending, Redirect};
 use crate::runner::{FRAME_STRIDE, Limits, MapCache, ProgramCache, Stack, Stop};
-use crate::state::State;
+use crate::state::{State, Target};
 
 /// Functions may be nested so deep in one program body (`MAX_CALL_FRAMES`).
 pub(crate) const MAX_DEPTH: u64 = 8;
@@ -89,6 +89,8 @@ pub(crate) struct Setting<'r> {
     pub(crate) context: &'r mut ContextMemory,
     pub(crate) maps: &'r MapCache,
     pub(crate) programs: &'r ProgramCache,
+    /// Targets of tail calls in native code that `programs` holds.
+    pub(crate) targets: &'r [Cell<Target>],
     pub(crate) frames: &'r mut Vec<Frame>,
     /// Lines that the program prints.
     pub(crate) printk: &'r mut Vec<String>,
@@ -120,9 +122,9 @@ pub(crate) struct Run<'r> {
     pub(crate) held: Vec<Held<'r>>,
     /// Where the packet is to go, if the verdict says so.
     pub(crate) redirect: Option<Pending<'r>>,
-    /// Sockets that the program has found, by the offset of their memory: it stays for the
+    /// Sockets that the program has found, with the offset of their memory: it stays for the
     /// run, whoever closes them (as the kernel's RCU promises).
-    found: BTreeMap<u32, Arc<dyn Resource>>,
+    found: Vec<(u32, Arc<dyn Resource>)>,
     /// How many dynptrs were made.
     pub(crate) dynptrs_made: u64,
     /// Whether it is on the host stack of native code.
@@ -149,7 +151,7 @@ impl<'r> Run<'r> {
             may_goto: 0,
             held: Vec::new(),
             redirect: None,
-            found: BTreeMap::new(),
+            found: Vec::new(),
             dynptrs_made: 0,
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             on_host_stack: false,
@@ -218,13 +220,13 @@ impl<'r> Run<'r> {
     /// Keeps what programs see at `memory` for the rest of the run; `false` when it has
     /// gone.
     pub(crate) fn keep(&mut self, memory: GuestPtr) -> bool {
-        if self.found.contains_key(&memory.offset()) {
+        if self.found.iter().any(|(offset, _)| *offset == memory.offset()) {
             return true;
         }
         let Some(resource) = self.world().resource_at(memory) else {
             return false;
         };
-        self.found.insert(memory.offset(), resource);
+        self.found.push((memory.offset(), resource));
         true
     }
 

@@ -20,6 +20,7 @@ use crate::machine::Machine;
 use crate::program::{FRAME_SIZE, Program, StackUse};
 use crate::redirect::Redirect;
 use crate::run::{Frame, Run, Setting};
+use crate::state::Target;
 
 /// Frames of one run: eight in each of the 34 program bodies that can nest.
 const MAX_FRAMES: u32 = 8 * 34;
@@ -44,6 +45,8 @@ pub struct Runner {
     engine: Engine,
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     host_stack: HostStack,
+    /// Targets of tail calls that `programs` holds.
+    targets: Targets,
 }
 
 /// The limits of a run; none by default.
@@ -110,6 +113,7 @@ impl Runner {
             frames: Vec::new(),
             printk: Vec::new(),
             packet: None,
+            targets: Targets::default(),
             engine,
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             host_stack: HostStack::new().map_err(|source| MemoryError::Reserve { bytes: HostStack::BYTES, source })?,
@@ -206,7 +210,9 @@ impl Runner {
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
         self.maps.refresh(self.machine.world());
-        self.programs.refresh(&self.machine);
+        if self.programs.refresh(&self.machine) {
+            self.targets = Targets::default();
+        }
         self.frames.clear();
         let mut run = Run::new(Setting {
             machine: &self.machine,
@@ -216,6 +222,7 @@ impl Runner {
             context: &mut self.context,
             maps: &self.maps,
             programs: &self.programs,
+            targets: &self.targets.0,
             frames: &mut self.frames,
             printk: &mut self.printk,
             ctx,
@@ -227,6 +234,8 @@ impl Runner {
             host_stack: &self.host_stack,
         });
         run.limit(limits);
+        run.state.ctx = ctx.addr();
+        run.state.targets = self.targets.0.as_ptr();
         let mut result = Ok(0);
         for _ in 0..times {
             run.restart();
@@ -384,6 +393,16 @@ impl Stack {
     }
 }
 
+/// Where native code finds the targets of tail calls.
+#[derive(Debug)]
+struct Targets(Box<[Cell<Target>]>);
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self(vec![Cell::new(Target::NONE); Target::COUNT].into())
+    }
+}
+
 /// Maps that runs on a runner have met, by their place in the world's table. While a
 /// runner holds a map here, its memory stays, even when everybody else has dropped it:
 /// that is what the kernel's RCU promises to a running program.
@@ -435,12 +454,16 @@ pub(crate) struct ProgramCache {
 }
 
 impl ProgramCache {
-    fn refresh(&mut self, machine: &Machine) {
+    /// Lets everything go when some program has come since; says whether it did.
+    #[inline]
+    fn refresh(&mut self, machine: &Machine) -> bool {
         let generation = machine.program_generation();
-        if self.generation != generation {
+        let stale = self.generation != generation;
+        if stale {
             self.generation = generation;
             self.programs.get_mut().clear();
         }
+        stale
     }
 
     pub(crate) fn get(&self, machine: &Machine, id: u32) -> Option<Arc<Program>> {

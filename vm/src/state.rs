@@ -1,5 +1,6 @@
 //! The part of a run's state that native code sees.
 
+use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +40,10 @@ pub(crate) struct State {
     /// The run is to end when this holds [`State::stop_at`].
     pub(crate) stop: *const AtomicU64,
     pub(crate) stop_at: u64,
+    /// The context's guest pointer.
+    pub(crate) ctx: u64,
+    /// The targets of tail calls that the runner knows.
+    pub(crate) targets: *const Cell<Target>,
     /// Instructions executed, as far as they are counted.
     pub(crate) executed: i64,
     /// How many may be.
@@ -47,6 +52,25 @@ pub(crate) struct State {
     pub(crate) tail_calls: u32,
     /// The virtual CPU.
     pub(crate) cpu: u32,
+}
+
+/// A program that the runner holds, as a target of tail calls in native code.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Target {
+    /// The program's id, with [`Target::COUNTING`] when it is the form that counts; 0 for none.
+    pub(crate) id: u64,
+    /// The address of its code.
+    pub(crate) code: u64,
+}
+
+impl Target {
+    /// How many targets a runner knows; each has one place, by its id.
+    pub(crate) const COUNT: usize = 64;
+    /// Marks code that counts instructions.
+    pub(crate) const COUNTING: u64 = 1 << 63;
+    /// An empty place.
+    pub(crate) const NONE: Self = Self { id: 0, code: 0 };
 }
 
 /// What stands where a run cannot be stopped.
@@ -69,6 +93,8 @@ impl State {
             caller_fp: fp,
             stop: &raw const NEVER,
             stop_at: 1,
+            ctx: 0,
+            targets: ptr::null(),
             executed: 0,
             limit: i64::MAX,
             tail_calls: 0,

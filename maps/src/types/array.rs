@@ -10,7 +10,7 @@ use crate::flags::{
     BPF_EXIST, BPF_F_ACCESS_MASK, BPF_F_INNER_MAP, BPF_F_LOCK, BPF_F_MMAPABLE, BPF_F_NUMA_NODE,
     BPF_NOEXIST,
 };
-use crate::map::{Cursor, ProgramOp as Op, Source};
+use crate::map::{Cursor, ProgramOp as Op, Rows, Source};
 use crate::values::{Growth, Values};
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -86,6 +86,10 @@ impl Map for Array {
     fn lookup(&self, key: &[u8], _cpu: u32) -> Option<GuestPtr> {
         let index = index_of(key);
         (index < self.max()).then(|| self.values.ptr(index, 0))
+    }
+
+    fn rows(&self) -> Option<Rows> {
+        self.values.rows(self.max())
     }
 
     fn update(&self, key: &[u8], value: Source<'_>, flags: u64, _cpu: u32) -> Result<(), Errno> {

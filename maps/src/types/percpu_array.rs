@@ -10,7 +10,7 @@ use super::{
 };
 use crate::fields;
 use crate::flags::{BPF_EXIST, BPF_F_ACCESS_MASK};
-use crate::map::{Cursor, ProgramOp as Op, Source};
+use crate::map::{Cursor, ProgramOp as Op, Rows, Source};
 use crate::percpu;
 use crate::values::{Growth, Values};
 use crate::{Core, Errno, Map, MapDef, World};
@@ -64,6 +64,10 @@ impl Map for PercpuArray {
     fn lookup(&self, key: &[u8], cpu: u32) -> Option<GuestPtr> {
         let index = index_of(key);
         (index < self.max()).then(|| self.values.ptr(index, cpu))
+    }
+
+    fn rows(&self) -> Option<Rows> {
+        self.values.rows(self.max())
     }
 
     fn update(&self, key: &[u8], value: Source<'_>, flags: u64, cpu: u32) -> Result<(), Errno> {

@@ -7,6 +7,7 @@ use super::{Holds, Keys, Refusal, Rules, check_handle_array, index_of, next_inde
 use crate::map::ProgramOp;
 use crate::owner::Owner;
 use crate::slots::Slots;
+use crate::sync::AtomicU64;
 use crate::world::ProgramRef;
 use crate::{Core, Errno, Map, MapDef, World};
 
@@ -42,6 +43,14 @@ impl ProgArray {
     #[must_use]
     pub fn program(&self, index: u32) -> Option<u32> {
         Some(u32::try_from(self.slots.get(index)?).expect("it is an id"))
+    }
+}
+
+impl ProgArray {
+    /// The ids of the programs, by slot; 0 where there is none.
+    #[must_use]
+    pub fn ids(&self) -> &[AtomicU64] {
+        self.slots.words()
     }
 }
 

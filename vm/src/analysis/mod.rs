@@ -48,6 +48,8 @@ pub(crate) use value::{Pointer, Region, Value};
 pub(crate) struct Facts {
     /// Of each instruction that accesses memory and is reached.
     accesses: BTreeMap<u32, Proof>,
+    /// Of each call of a helper that is reached.
+    calls: BTreeMap<u32, CallFacts>,
     /// Of each function, by number.
     pub(crate) functions: Vec<FunctionFacts>,
 }
@@ -61,6 +63,17 @@ pub(crate) struct Proof {
     pub(crate) granted: bool,
     /// The address is always a multiple of the size.
     pub(crate) aligned: bool,
+}
+
+/// What is known of a call of a helper on a map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallFacts {
+    /// The map, by its index in the program's maps, in the argument that is a map.
+    pub(crate) map: u32,
+    /// The argument behind it points to a key that can be read.
+    pub(crate) key: bool,
+    /// The one behind that points to a value that can be read.
+    pub(crate) value: bool,
 }
 
 /// What is known of a function.
@@ -131,11 +144,12 @@ impl Facts {
                 }
             }
         }
-        let mut facts = Self { accesses: BTreeMap::new(), functions: Vec::new() };
+        let mut facts =
+            Self { accesses: BTreeMap::new(), calls: BTreeMap::new(), functions: Vec::new() };
         for ((number, flow), known) in flows.into_iter().enumerate().zip(known) {
             let rounds = match known {
                 Some(known) => {
-                    setting.judge(number, &known, &mut facts.accesses);
+                    setting.judge(number, &known, &mut facts);
                     known.rounds.clone()
                 }
                 None => vec![None; flow.loops.len()],
@@ -143,6 +157,11 @@ impl Facts {
             facts.functions.push(FunctionFacts { flow, rounds });
         }
         facts
+    }
+
+    /// What is known of the call of a helper.
+    pub(crate) fn call(&self, index: u32) -> Option<&CallFacts> {
+        self.calls.get(&index)
     }
 
     /// What is known of the access of an instruction.
@@ -197,7 +216,7 @@ impl Setting<'_> {
     }
 
     /// Judges all accesses of a function.
-    fn judge(&mut self, number: usize, known: &flow::Known, accesses: &mut BTreeMap<u32, Proof>) {
+    fn judge(&mut self, number: usize, known: &flow::Known, facts: &mut Facts) {
         let ir = self.ir;
         let first = ir.functions[number].blocks.start as usize;
         for (block, before) in known.before.iter().enumerate() {
@@ -207,13 +226,35 @@ impl Setting<'_> {
                 let insn = &ir.insns[index as usize];
                 if let Some((base, size, access)) = access_of(insn) {
                     let proof = self.prove(&state, insn, base, size, access);
-                    accesses.insert(index, proof);
+                    facts.accesses.insert(index, proof);
+                }
+                if insn.op == Op::CallHelper {
+                    facts.calls.extend(self.call_facts(&state, insn).map(|call| (index, call)));
                 }
                 self.step(&mut state, index, insn);
             }
         }
         self.calls.clear();
         self.calls_unknown = false;
+    }
+
+    /// What is known of a call on a map.
+    fn call_facts(&self, state: &State, insn: &Insn) -> Option<CallFacts> {
+        let at = match insn.link {
+            Link::TailCall => 2,
+            Link::Helper(_) => 1,
+            _ => return None,
+        };
+        let Value::Map(index) = state.regs[at] else {
+            return None;
+        };
+        let def = self.maps.get(index as usize)?.core().def();
+        let granted = |reg: usize, size: u32| {
+            let wish = Wish { off: 0, size: i64::from(size), access: Access::Read };
+            state.regs[reg].pointer().is_some_and(|pointer| self.proves(state, &pointer, wish))
+        };
+        let (key, value) = (granted(at + 1, def.key_size), granted(at + 2, def.value_size));
+        Some(CallFacts { map: index, key, value })
     }
 
     fn prove(&self, state: &State, insn: &Insn, base: u8, size: u32, access: Access) -> Proof {

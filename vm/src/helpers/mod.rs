@@ -186,6 +186,21 @@ pub(crate) fn needs_frame(position: u32) -> bool {
     at(position as usize).args.iter().any(|kind| kinds.contains(kind))
 }
 
+/// Whether a helper looks a key up, and so may find a socket, which the run then holds.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub(crate) fn looks_up(position: u32) -> bool {
+    at(position as usize).id == 1
+}
+
+/// Whether a helper may leave the run with something to give up, or with a lock: those that
+/// make none are known.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub(crate) fn acquires(position: u32) -> bool {
+    let helper = at(position as usize);
+    let names = ["ringbuf_reserve", "spin_lock", "user_ringbuf_drain"];
+    names.contains(&helper.name) || helper.name.contains("dynptr") || helper.name.starts_with("sk")
+}
+
 /// Whether a helper can take rights to a part of the stack from the program: a dynptr that
 /// holds a record.
 pub(crate) fn closes_stack(position: u32) -> bool {

@@ -15,6 +15,7 @@ use crate::interp::POISON;
 use crate::ir::{Function, Link};
 use crate::program::Program;
 use crate::run::{MAX_DEPTH, Run, Trap};
+use crate::state::Target;
 
 /// Runs a program's entry function in the current frame.
 pub(crate) fn run(
@@ -162,13 +163,23 @@ pub(super) fn tail_call(
         Ok(native) if run.holds_nothing() => {
             run.state.body_fp = run.state.caller_fp;
             run.state.program = next.id();
-            let code = native.code.at(native.functions[0]);
-            Ok(Returned { value: code as u64, status: CODE })
+            let code = native.code.at(native.functions[0]) as u64;
+            remember(run, next.id(), code);
+            Ok(Returned { value: code, status: CODE })
         }
         _ => {
             let r0 = engine::run_tail_call(run, &next).map_err(Trap::Fault)?;
             Ok(Returned { value: r0, status: RAN })
         }
+    }
+}
+
+/// Lets native code find a target by itself from now on; the runner's cache holds it.
+fn remember(run: &Run<'_>, id: u32, code: u64) {
+    let mark = if run.mode() == Mode::Counting { Target::COUNTING } else { 0 };
+    let id = u64::from(id);
+    if let Some(place) = run.setting.targets.get(id as usize % Target::COUNT) {
+        place.set(Target { id: id | mark, code });
     }
 }
 

@@ -32,7 +32,11 @@ mod translate;
 
 use std::fmt;
 
+use skep_maps::{Map, MapType};
+
 use crate::analysis::Facts;
+use crate::helpers;
+use crate::ir::Link;
 use crate::program::Program;
 
 pub(crate) use drive::{call_function, run, takes};
@@ -61,6 +65,8 @@ struct Whole<'a> {
     facts: &'a Facts,
     pace: &'a Pace,
     mode: Mode,
+    /// Whether a run may come to hold something that it must give up again, or a lock.
+    acquires: bool,
 }
 
 /// A program in native code.
@@ -97,6 +103,9 @@ pub enum Refusal {
     /// Functions call each other in a circle, or too deep.
     #[error("functions are nested more than 8 deep, or call themselves")]
     Depth,
+    /// The entry function is called by the program itself.
+    #[error("the program calls its own entry function")]
+    EntryCalled,
     /// The compiler refused.
     #[error("function at insn {insn}: {problem}")]
     Compiler {
@@ -121,7 +130,8 @@ impl Native {
         let plan = Plan::of(program.ir())?;
         let facts = Facts::of(program);
         let pace = Pace::of(program.ir(), &facts, &plan.callees_first());
-        let whole = Whole { program, plan: &plan, facts: &facts, pace: &pace, mode };
+        let acquires = acquires(program, &facts);
+        let whole = Whole { program, plan: &plan, facts: &facts, pace: &pace, mode, acquires };
         let isa = translate::isa()?;
         let mut linker = link::Linker::new(program);
         for number in 0..program.ir().functions.len() {
@@ -137,6 +147,19 @@ impl Native {
     pub(crate) fn bytes(&self) -> &[u8] {
         self.code.bytes()
     }
+}
+
+/// Whether something in a program may make a run hold something.
+fn acquires(program: &Program, facts: &Facts) -> bool {
+    let sockets = |index: u32| {
+        let map = facts.call(index).and_then(|call| program.maps().get(call.map as usize));
+        map.is_none_or(|map| matches!(map.core().map_type(), MapType::Sockmap | MapType::Sockhash))
+    };
+    (0..).zip(&program.ir().insns).any(|(index, insn)| match insn.link {
+        Link::Helper(position) if helpers::looks_up(position) => sockets(index),
+        Link::Helper(position) => helpers::acquires(position),
+        _ => false,
+    })
 }
 
 impl fmt::Display for Mode {

@@ -28,6 +28,8 @@ pub(super) struct FunctionPlan {
     pub(super) takes: [bool; 6],
     /// Whether it is entered from Rust: it gets all of r1 to r5, wanted or not.
     pub(super) entered: bool,
+    /// Whether its address is taken.
+    called_back: bool,
     /// Whether it, or what it calls, may make a tail call.
     pub(super) tail_calls: bool,
     /// The functions it calls, by number.
@@ -43,6 +45,7 @@ impl Plan {
             if let (Op::LddwFunc, Link::Function(start)) = (insn.op, insn.link) {
                 let number = ir.function_index(start).expect("each target starts a function");
                 functions[number].entered = true;
+                functions[number].called_back = true;
             }
         }
         for number in 0..functions.len() {
@@ -52,6 +55,11 @@ impl Plan {
             function.takes_fp = true;
             function.takes = [false, true, true, true, true, true];
         }
+        // What a tail call passes on is the same for all programs.
+        if functions.iter().any(|function| function.calls.contains(&0)) || functions[0].called_back {
+            return Err(Refusal::EntryCalled);
+        }
+        functions[0].takes = [false, true, true, false, false, false];
         let closes_stack = calls_helper(&ir.insns, helpers::closes_stack);
         Ok(Self { functions, closes_stack })
     }

@@ -4,6 +4,11 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use std::sync::Arc;
+
+use skep_maps::{Errno, Map, Source};
+use skep_memory::{GuestPtr, GuestSlice};
+
 use super::drive;
 use super::enter::Returned;
 use crate::helpers::{Call, Caller, Return};
@@ -146,4 +151,119 @@ unsafe fn with_run(
     };
     run.ending = Some(ending);
     Returned { value: 0, status: Returned::ENDED }
+}
+
+/// Looks up a key of `N` bytes in a map; the value's address, or 0.
+///
+/// # Safety
+///
+/// As [`helper`]; `map` is a map of the program that is running, of which values are looked
+/// up, with keys of `N` bytes; they can be read at `key`.
+unsafe extern "sysv64" fn lookup_in<const N: usize>(
+    state: *mut State,
+    map: *const Arc<dyn Map>,
+    key: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        let key: [u8; N] = bytes(run, key);
+        // SAFETY: the program holds the map, and the run the program.
+        let found = unsafe { &*map }.lookup(&key, run.setting.cpu);
+        let value = found.map_or(0, GuestPtr::addr);
+        Ok(Returned { value, status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
+/// Updates the value of a key of `N` bytes.
+///
+/// # Safety
+///
+/// As [`lookup_in`]; a value can be read at `value`.
+unsafe extern "sysv64" fn update_in<const N: usize>(
+    state: *mut State,
+    map: *const Arc<dyn Map>,
+    key: u64,
+    value: u64,
+    flags: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        let key: [u8; N] = bytes(run, key);
+        // SAFETY: the program holds the map, and the run the program.
+        let map = unsafe { &*map };
+        let value = guest(run, value, map.core().def().value_size);
+        let result = map.update(&key, Source::Guest(value), flags, run.setting.cpu);
+        let value = result.map_or_else(Errno::to_r0, |()| 0);
+        Ok(Returned { value, status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
+/// Deletes a key of `N` bytes.
+///
+/// # Safety
+///
+/// As [`lookup_in`].
+unsafe extern "sysv64" fn delete_in<const N: usize>(
+    state: *mut State,
+    map: *const Arc<dyn Map>,
+    key: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        let key: [u8; N] = bytes(run, key);
+        // SAFETY: the program holds the map, and the run the program.
+        let result = unsafe { &*map }.delete(&key);
+        let value = result.map_or_else(Errno::to_r0, |()| 0);
+        Ok(Returned { value, status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
+macro_rules! by_key_size {
+    ($size:ident, $function:ident) => {
+        Some(match $size {
+            4 => $function::<4> as *const (),
+            8 => $function::<8> as *const (),
+            12 => $function::<12> as *const (),
+            16 => $function::<16> as *const (),
+            20 => $function::<20> as *const (),
+            24 => $function::<24> as *const (),
+            32 => $function::<32> as *const (),
+            40 => $function::<40> as *const (),
+            _ => return None,
+        })
+    };
+}
+
+/// The look-up for keys of so many bytes, if there is one.
+pub(super) fn lookup(key_size: u32) -> Option<*const ()> {
+    by_key_size!(key_size, lookup_in)
+}
+
+/// The update for keys of so many bytes, if there is one.
+pub(super) fn update(key_size: u32) -> Option<*const ()> {
+    by_key_size!(key_size, update_in)
+}
+
+/// The deletion for keys of so many bytes, if there is one.
+pub(super) fn delete(key_size: u32) -> Option<*const ()> {
+    by_key_size!(key_size, delete_in)
+}
+
+/// Guest memory that was found to be readable: keys and values are shorter than a window.
+#[inline(always)]
+fn guest<'r>(run: &Run<'r>, addr: u64, len: u32) -> GuestSlice<'r> {
+    // Inside the window whatever was found.
+    let ptr = addr.min(run.view.len() - u64::from(len)) as u32;
+    GuestSlice::new(run.view, GuestPtr::new(ptr), len).expect("inside the window")
+}
+
+/// Bytes of it.
+#[inline(always)]
+fn bytes<const N: usize>(run: &Run<'_>, addr: u64) -> [u8; N] {
+    let mut bytes = [0; N];
+    guest(run, addr, N as u32).read(&mut bytes);
+    bytes
 }

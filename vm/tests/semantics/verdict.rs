@@ -39,6 +39,20 @@ struct Outcome {
     needed: BTreeSet<usize>,
 }
 
+/// The text with `0x…` in the place of guest addresses.
+fn without_addresses(text: &str) -> String {
+    let mut words = text.split("0x");
+    let mut result = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let digits = word.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (address, rest) = word.split_at(digits);
+        result.push_str("0x");
+        result.push_str(if digits > 4 { "…" } else { address });
+        result.push_str(rest);
+    }
+    result
+}
+
 /// All sections of all files.
 pub(crate) fn all() -> &'static [Verdict] {
     &VERDICTS
@@ -71,7 +85,8 @@ impl Verdict {
             for &engine in Engine::ALL {
                 let others = lab::on(engine, || (self.family)(section));
                 for ((case, other), answer) in section.cases.iter().zip(others).zip(&answers) {
-                    if other != *answer {
+                    // Which addresses are free depends on what runners still hold.
+                    if without_addresses(&other) != without_addresses(answer) {
                         let place = format!("{}.txt:{}", section.file, case.line);
                         let question = case.question.join(" ");
                         let text = format!("{place}: {question}\n    {engine}: {other}, not {answer}");

@@ -19,7 +19,7 @@ use crate::state::State;
 
 impl Translator<'_> {
     /// Calls Rust code with the state and `args`; gives the value and the status.
-    fn call_rust(&mut self, function: *const (), args: &[Value]) -> (Value, Value) {
+    pub(super) fn call_rust(&mut self, function: *const (), args: &[Value]) -> (Value, Value) {
         let signature = plain_signature(CallConv::SystemV, args.len() + 1, 2);
         let signature = self.b.import_signature(signature);
         let callee = self.number(function as u64);
@@ -50,14 +50,23 @@ impl Translator<'_> {
         if helpers::needs_frame(position) {
             self.note_caller();
         }
+        let value = match self.call_directly(helper) {
+            Some(value) => value,
+            None => self.call_checked(helper),
+        };
+        self.set_reg(0, value);
+        self.poison_scratch();
+    }
+
+    /// Calls a helper that checks its arguments.
+    fn call_checked(&mut self, helper: &helpers::Helper) -> Value {
         let count = helper.args.len();
         let zero = self.number(0);
         let args: [Value; 5] =
             std::array::from_fn(|at| if at < count { self.reg(at as u8 + 1) } else { zero });
         let (value, status) = self.call_rust(helper.native.address(), &args);
         self.exit_if(status, Why::Called);
-        self.set_reg(0, value);
-        self.poison_scratch();
+        value
     }
 
     pub(super) fn call_local(&mut self, insn: &Insn) {
@@ -91,13 +100,20 @@ impl Translator<'_> {
     }
 
     pub(super) fn tail_call(&mut self) {
+        let args = [1, 2, 3].map(|reg| self.reg(reg));
+        let (slow, fails) = (self.b.create_block(), self.b.create_block());
+        if self.tail_call_directly(args, slow, fails) {
+            self.b.set_cold_block(slow);
+        } else {
+            self.b.ins().jump(slow, &[]);
+        }
+        self.b.switch_to_block(slow);
         self.note_caller();
-        let [ctx, map, index] = [1, 2, 3].map(|reg| self.reg(reg));
-        let (value, status) = self.call_rust(shims::tail_call as *const (), &[ctx, map, index]);
+        let (value, status) = self.call_rust(shims::tail_call as *const (), &args);
         let ended = Returned::ENDED.cast_signed();
         let ended = self.b.ins().icmp_imm_u(IntCC::Equal, status, ended);
         self.exit_if(ended, Why::Called);
-        let (succeeds, fails) = (self.b.create_block(), self.b.create_block());
+        let succeeds = self.b.create_block();
         self.b.ins().brif(status, succeeds, &[], fails, &[]);
         self.b.switch_to_block(succeeds);
         let (jumps, returns) = (self.b.create_block(), self.b.create_block());
@@ -105,18 +121,22 @@ impl Translator<'_> {
         let is_native = self.b.ins().icmp_imm_u(IntCC::Equal, status, native);
         self.b.ins().brif(is_native, jumps, &[], returns, &[]);
         self.b.switch_to_block(jumps);
-        let signature = plain_signature(CallConv::Tail, 6, 1);
-        let signature = self.b.import_signature(signature);
-        let poison = self.number(POISON);
-        let fp = self.fp.expect("who makes tail calls has a frame pointer");
-        let args = [fp, ctx, poison, poison, poison, poison];
-        self.b.ins().return_call_indirect(signature, value, &args);
+        self.jump_to_program(value, args[0]);
         self.b.switch_to_block(returns);
         self.b.ins().return_(&[value]);
         self.b.switch_to_block(fails);
         let poison = self.number(POISON);
         self.set_reg(0, poison);
         self.poison_scratch();
+    }
+
+    /// Gives the frame to another program, whose code starts at an address.
+    pub(super) fn jump_to_program(&mut self, code: Value, ctx: Value) {
+        let signature = plain_signature(CallConv::Tail, 3, 1);
+        let signature = self.b.import_signature(signature);
+        let poison = self.number(POISON);
+        let fp = self.fp.expect("who makes tail calls has a frame pointer");
+        self.b.ins().return_call_indirect(signature, code, &[fp, ctx, poison]);
     }
 
     /// `ld_abs` and `ld_ind`: a word of the packet, or the end of the function with result 0.

@@ -38,7 +38,7 @@ fn int(size: u32) -> Type {
 }
 
 impl Translator<'_> {
-    fn guest_flags(&self) -> MemFlagsData {
+    pub(super) fn guest_flags(&self) -> MemFlagsData {
         // Not `aligned`: guest addresses may be odd.
         MemFlagsData::new().with_notrap().with_alias_region(Some(self.regions.guest))
     }

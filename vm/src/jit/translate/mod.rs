@@ -7,6 +7,7 @@
 mod alu;
 mod call;
 mod control;
+mod map;
 mod memory;
 
 use std::mem::offset_of;
@@ -138,6 +139,7 @@ struct Translator<'a> {
     pace: &'a Pace,
     number: usize,
     mode: Mode,
+    acquires: bool,
     regs: [Variable; 11],
     /// How often `may_goto` was passed.
     may_goto: Variable,
@@ -168,7 +170,7 @@ impl<'a> Translator<'a> {
         whole: Whole<'a>,
         number: usize,
     ) -> Self {
-        let Whole { program, plan, facts, pace, mode } = whole;
+        let Whole { program, plan, facts, pace, mode, acquires } = whole;
         let ir = program.ir();
         let function = &ir.functions[number];
         let entry = b.create_block();
@@ -197,6 +199,7 @@ impl<'a> Translator<'a> {
             pace,
             number,
             mode,
+            acquires,
             regs,
             may_goto,
             blocks,
