@@ -34,7 +34,7 @@ use skep_memory::Access;
 use crate::helpers;
 use crate::interp::POISON;
 use crate::ir::{Flow, Insn, Ir, Link};
-use crate::isa::{Kind, Op};
+use crate::isa::{Cond, Kind, Op, Source, Width};
 use crate::prog::{Context, ProgType, skb, xdp};
 use crate::program::Program;
 
@@ -50,6 +50,8 @@ pub(crate) struct Facts {
     accesses: BTreeMap<u32, Proof>,
     /// Of each call of a helper that is reached.
     calls: BTreeMap<u32, CallFacts>,
+    /// Of comparisons for equality that lead back.
+    jumps: BTreeMap<u32, Sides>,
     /// Of each function, by number.
     pub(crate) functions: Vec<FunctionFacts>,
 }
@@ -74,6 +76,15 @@ pub(crate) struct CallFacts {
     pub(crate) key: bool,
     /// The one behind that points to a value that can be read.
     pub(crate) value: bool,
+}
+
+/// What is known of the sides of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sides {
+    /// The left one is at most the right one, both without sign.
+    AtMost,
+    /// The left one is at least the right one, both with sign.
+    AtLeast,
 }
 
 /// What is known of a function.
@@ -145,11 +156,16 @@ impl Facts {
             }
         }
         let mut facts =
-            Self { accesses: BTreeMap::new(), calls: BTreeMap::new(), functions: Vec::new() };
+            Self {
+                accesses: BTreeMap::new(),
+                calls: BTreeMap::new(),
+                jumps: BTreeMap::new(),
+                functions: Vec::new(),
+            };
         for ((number, flow), known) in flows.into_iter().enumerate().zip(known) {
             let rounds = match known {
                 Some(known) => {
-                    setting.judge(number, &known, &mut facts);
+                    setting.judge(number, &known, &flow, &mut facts);
                     known.rounds.clone()
                 }
                 None => vec![None; flow.loops.len()],
@@ -162,6 +178,11 @@ impl Facts {
     /// What is known of the call of a helper.
     pub(crate) fn call(&self, index: u32) -> Option<&CallFacts> {
         self.calls.get(&index)
+    }
+
+    /// What is known of a comparison for equality.
+    pub(crate) fn jump(&self, index: u32) -> Option<Sides> {
+        self.jumps.get(&index).copied()
     }
 
     /// What is known of the access of an instruction.
@@ -216,7 +237,7 @@ impl Setting<'_> {
     }
 
     /// Judges all accesses of a function.
-    fn judge(&mut self, number: usize, known: &flow::Known, facts: &mut Facts) {
+    fn judge(&mut self, number: usize, known: &flow::Known, flow: &Flow, facts: &mut Facts) {
         let ir = self.ir;
         let first = ir.functions[number].blocks.start as usize;
         for (block, before) in known.before.iter().enumerate() {
@@ -230,6 +251,12 @@ impl Setting<'_> {
                 }
                 if insn.op == Op::CallHelper {
                     facts.calls.extend(self.call_facts(&state, insn).map(|call| (index, call)));
+                }
+                if index + 1 == extent.end
+                    && extent.edges.iter().any(|to| flow.leads_back(block, to as usize - first))
+                    && let Some(sides) = sides(&state, insn)
+                {
+                    facts.jumps.insert(index, sides);
                 }
                 self.step(&mut state, index, insn);
             }
@@ -268,6 +295,23 @@ impl Setting<'_> {
             None => (false, false),
         };
         Proof { base, granted, aligned }
+    }
+}
+
+/// What is known of the sides of a comparison with a constant.
+fn sides(state: &State, insn: &Insn) -> Option<Sides> {
+    let Kind::Jump(Cond::Eq | Cond::Ne, Width::W64, Source::Imm) = insn.kind() else {
+        return None;
+    };
+    let Value::Num(num) = state.regs[usize::from(insn.dst)] else {
+        return None;
+    };
+    if insn.imm > 0 && num.max <= insn.imm {
+        Some(Sides::AtMost)
+    } else if num.smin >= insn.imm.cast_signed() {
+        Some(Sides::AtLeast)
+    } else {
+        None
     }
 }
 

@@ -22,6 +22,7 @@
 mod code;
 mod drive;
 mod enter;
+mod fold;
 mod link;
 mod pace;
 mod plan;

@@ -6,8 +6,10 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
 
 use super::super::Mode;
+use super::super::fold::Fold;
 use super::super::site::{Site, Why};
 use super::{Extent, Translator};
+use crate::analysis::Sides;
 use crate::ir::{Edges, Insn, Link};
 use crate::isa::{Cond, Kind, Op, Source, Width};
 use crate::run::MAX_MAY_GOTO;
@@ -35,6 +37,20 @@ fn int_cc(cond: Cond) -> IntCC {
         Cond::Slt => IntCC::SignedLessThan,
         Cond::Sle => IntCC::SignedLessThanOrEqual,
     }
+}
+
+/// A comparison for equality as one for order, where one side is known never to be less.
+///
+/// The compiler would compare a counter before it is advanced rather than after, and keep
+/// both.
+fn one_sided(cond: Cond, sides: Sides) -> Option<IntCC> {
+    Some(match (cond, sides) {
+        (Cond::Ne, Sides::AtMost) => IntCC::UnsignedLessThan,
+        (Cond::Eq, Sides::AtMost) => IntCC::UnsignedGreaterThanOrEqual,
+        (Cond::Ne, Sides::AtLeast) => IntCC::SignedGreaterThan,
+        (Cond::Eq, Sides::AtLeast) => IntCC::SignedLessThanOrEqual,
+        _ => return None,
+    })
 }
 
 impl Translator<'_> {
@@ -107,6 +123,9 @@ impl Translator<'_> {
     fn compare(&mut self, insn: &Insn, cond: Cond, width: Width, source: Source) -> Value {
         let a = self.reg_as(insn.dst, width);
         let b = self.operand(insn, source, width);
+        if let Some(cc) = self.facts.jump(self.at).and_then(|sides| one_sided(cond, sides)) {
+            return self.b.ins().icmp(cc, a, b);
+        }
         if cond == Cond::Set {
             return self.b.ins().band(a, b);
         }
@@ -136,6 +155,9 @@ impl Translator<'_> {
     }
 
     fn branch(&mut self, holds: Value, extent: &Extent) {
+        if let Some(fold) = self.folds.at(self.block_at) {
+            return self.fold(holds, fold);
+        }
         if let Edges::Two { taken, next } = extent.edges {
             self.poll(taken);
             let (taken, next) = (self.target(taken), self.target(next));
@@ -143,14 +165,72 @@ impl Translator<'_> {
         }
     }
 
+    /// Executes both arms of a branch, selects from what they leave in registers, and goes on
+    /// where they come together.
+    fn fold(&mut self, holds: Value, fold: Fold) {
+        let before = self.all_regs();
+        let mut after = |arm: Option<u32>| {
+            if let Some(arm) = arm {
+                self.arm(arm);
+            }
+            let after = self.all_regs();
+            (0u8..).zip(before).for_each(|(reg, value)| self.set_reg(reg, value));
+            after
+        };
+        let (taken, next) = (after(fold.taken), after(fold.next));
+        for (reg, (a, b)) in (0u8..).zip(taken.into_iter().zip(next)) {
+            if a != b {
+                let value = self.b.ins().select(holds, a, b);
+                self.set_reg(reg, value);
+            }
+        }
+        for from in [Some(self.block_at), fold.taken, fold.next].into_iter().flatten() {
+            if self.looks(from, fold.join) {
+                self.look();
+                break;
+            }
+        }
+        let join = self.target(fold.join);
+        self.b.ins().jump(join, &[]);
+    }
+
+    fn all_regs(&mut self) -> [Value; 11] {
+        std::array::from_fn(|reg| self.b.use_var(self.regs[reg]))
+    }
+
+    /// Executes the instructions of an arm, which only compute.
+    fn arm(&mut self, block: u32) {
+        let ir = self.ir;
+        let extent = &ir.blocks[block as usize];
+        for insn in &ir.insns[extent.start as usize..extent.end as usize] {
+            match insn.kind() {
+                Kind::Alu(alu, width, source) => self.alu(insn, alu, width, source),
+                Kind::Unary(width) => self.unary(insn, width),
+                Kind::Movsx { from, width } => self.movsx(insn, from, width),
+                _ if insn.op == Op::Lddw => {
+                    let value = self.number(insn.imm);
+                    self.set_reg(insn.dst, value);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Looks whether the run is to end, where control goes back.
     fn poll(&mut self, to: u32) {
-        let flow = &self.facts.functions[self.number].flow;
-        let from = self.block_at - self.first_block;
-        let to = to - self.first_block;
-        if !self.pace.looks(self.number, flow, from as usize, to as usize) {
-            return;
+        if self.looks(self.block_at, to) {
+            self.look();
         }
+    }
+
+    /// Whether control must look at the time where it goes from one block to another.
+    fn looks(&self, from: u32, to: u32) -> bool {
+        let flow = &self.facts.functions[self.number].flow;
+        let number = |block: u32| (block - self.first_block) as usize;
+        self.pace.looks(self.number, flow, number(from), number(to))
+    }
+
+    fn look(&mut self) {
         let fixed = self.state_flags().with_readonly().with_can_move();
         let cell = self.load_state(types::I64, fixed, offset_of!(State, stop));
         let at = self.load_state(types::I64, fixed, offset_of!(State, stop_at));

@@ -23,6 +23,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 
+use super::fold::Folds;
 use super::pace::Pace;
 use super::plan::Plan;
 use super::site::{Site, Why};
@@ -144,6 +145,7 @@ struct Translator<'a> {
     /// How often `may_goto` was passed.
     may_goto: Variable,
     blocks: Vec<ir::Block>,
+    folds: Folds,
     first_block: u32,
     regions: Regions,
     sites: Vec<Site>,
@@ -186,6 +188,11 @@ impl<'a> Translator<'a> {
             shadow: region(3, "shadow"),
         };
         let blocks = function.blocks.clone().map(|_| b.create_block()).collect();
+        // Counting needs to know which arm was executed.
+        let folds = match mode {
+            Mode::Plain => Folds::of(ir, function, &facts.functions[number].flow),
+            Mode::Counting => Folds::default(),
+        };
         let regs = std::array::from_fn(|_| b.declare_var(types::I64));
         let may_goto = b.declare_var(types::I32);
         let none = b.ins().iconst(types::I64, 0);
@@ -203,6 +210,7 @@ impl<'a> Translator<'a> {
             regs,
             may_goto,
             blocks,
+            folds,
             regions,
             sites: Vec::new(),
             fp: None,
@@ -224,7 +232,9 @@ impl<'a> Translator<'a> {
     fn translate(mut self, isa: &dyn TargetIsa) -> Vec<Site> {
         self.prologue();
         for number in self.function().blocks.clone() {
-            self.block(number);
+            if !self.folds.is_arm(number) {
+                self.block(number);
+            }
         }
         self.b.seal_all_blocks();
         self.b.finalize(isa.frontend_config());
