@@ -6,7 +6,9 @@ use skep_vm::prog::{ProgType, SCHED_CLS, SOCKET_FILTER, XDP};
 /// A kind of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// For Linux: everything.
+    /// For skep's engines: everything, also what no verifier takes.
+    Engines,
+    /// For Linux: everything that its verifier takes, and that ends there as in skep.
     Linux,
     /// For Linux without `CAP_PERFMON`. Its verifier wants every stack slot at a known
     /// address, and follows what a processor might do speculatively, too: programs are
@@ -27,7 +29,8 @@ impl Profile {
     pub(crate) fn prog_type(self, random: u64) -> Option<&'static ProgType> {
         match self {
             Self::Rbpf => None,
-            _ => Some(match random % 3 {
+            Self::Engines if random.is_multiple_of(8) => None,
+            _ => Some(match random / 8 % 3 {
                 0 => &SOCKET_FILTER,
                 1 => &SCHED_CLS,
                 _ => &XDP,
@@ -38,6 +41,16 @@ impl Profile {
     /// Whether stack slots may be addressed by a register that is not constant.
     pub(crate) fn indexes_stack(self) -> bool {
         self != Self::LinuxPlain
+    }
+
+    /// Whether programs have maps, call helpers and have shapes that use them.
+    pub(crate) fn has_shapes(self) -> bool {
+        matches!(self, Self::Engines | Self::Linux)
+    }
+
+    /// Whether programs may be wrong.
+    pub(crate) fn goes_wrong(self) -> bool {
+        self == Self::Engines
     }
 
     /// Whether programs have loops.

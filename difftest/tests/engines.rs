@@ -1,0 +1,130 @@
+//! Random programs on all engines: each must leave behind what the interpreter does.
+//!
+//! `SKEP_SEED` sets the seed, `SKEP_ENGINE_PROGRAMS` the number of cases. A difference is
+//! shrunk and printed as a vector for `testdata/programs`.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skep_difftest::text::{Expected, Vector, write};
+use skep_difftest::{
+    Case, Difference, ENGINES, Engine, INTERP, Keep, Profile, Ran, Rig, Rng, agree, generate,
+    shrink,
+};
+use skep_vm::isa::Op;
+use skep_vm::{Machine, Program, ProgramError, ProgramSpec};
+
+use common::{number, say, seed};
+
+const PROGRAMS: u64 = 20_000;
+const MAX_INSNS: u64 = 20_000;
+/// How long to look for a smaller case that goes wrong.
+const SHRINKING: Duration = Duration::from_secs(20);
+
+#[test]
+fn engines_agree_about_random_programs() {
+    let (seed, programs) = (seed(), number("SKEP_ENGINE_PROGRAMS", PROGRAMS));
+    // With one engine alone, that it agrees with itself on another machine is still to be
+    // seen: what programs leave behind may not depend on what ran before.
+    let mut engines = ENGINES.to_vec();
+    if engines.len() == 1 {
+        engines.push(INTERP);
+    }
+    let start = Instant::now();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    match hunt(&engines, seed, programs, &mut counts) {
+        Ok(insns) => say(&format!(
+            "engines: {} agree about {programs} cases, {insns} instructions executed; {counts:?}; \
+             seed {seed:#x}; {:.1} s",
+            ENGINES.len(),
+            start.elapsed().as_secs_f64()
+        )),
+        Err(report) => panic!("{report}"),
+    }
+    for end in ["returned", "Memory", "Budget", "Argument", "CallDepth"] {
+        assert!(programs < PROGRAMS || counts.contains_key(end), "no run ended with {end}");
+    }
+}
+
+/// Runs cases on engines until they differ; instructions executed, or a report.
+fn hunt(
+    engines: &[Engine],
+    seed: u64,
+    programs: u64,
+    counts: &mut BTreeMap<String, u64>,
+) -> Result<u64, String> {
+    let mut rigs: Vec<Rig> = engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect();
+    let mut insns = 0;
+    for program in 0..programs {
+        let case = generate(&mut Rng::new(seed.wrapping_add(program)), Profile::Engines);
+        let runs = agree(&mut rigs, &case, MAX_INSNS)
+            .map_err(|difference| report(engines, &case, program, &difference))?;
+        insns += runs.iter().map(|ran| ran.insns).sum::<u64>();
+        count(counts, &runs);
+    }
+    Ok(insns)
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, runs: &[Ran]) {
+    if runs.is_empty() {
+        *counts.entry("refused".to_owned()).or_default() += 1;
+    }
+    for ran in runs {
+        let end = ran.end.to_string();
+        let end = match end.strip_prefix("fault ") {
+            Some(fault) => fault.split(' ').next().unwrap_or_default(),
+            None => "returned",
+        };
+        *counts.entry(end.to_owned()).or_default() += 1;
+    }
+}
+
+/// Shrinks a case on which engines differ; machines of their own show whether it depends on
+/// what ran before.
+fn report(engines: &[Engine], case: &Case, program: u64, difference: &Difference) -> String {
+    let differs = |case: &Case| {
+        let mut rigs: Vec<Rig> = engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect();
+        agree(&mut rigs, case, MAX_INSNS).err()
+    };
+    if differs(case).is_none() {
+        return format!("program {program}, only after others: {difference}\n{case}");
+    }
+    let until = Instant::now() + SHRINKING;
+    let smaller =
+        shrink(case, Keep::Nothing, |case| Instant::now() < until && differs(case).is_some());
+    let expected = Rig::with_cpus(INTERP, 2).run(&smaller, MAX_INSNS).unwrap_or_default();
+    let vector = Vector {
+        about: format!("Program {program}: {}", differs(&smaller).unwrap_or_default()),
+        budget: MAX_INSNS,
+        case: smaller,
+        expected: expected.iter().map(Expected::of).collect(),
+    };
+    format!("program {program}: {difference}\n{}", write(&vector))
+}
+
+/// An engine that is wrong: it takes `>` for `>=` in comparisons with constants.
+const WRONG: Engine = Engine { name: "wrong", load: load_wrong, ..INTERP };
+
+fn load_wrong(machine: &Machine, mut spec: ProgramSpec) -> Result<Arc<Program>, ProgramError> {
+    for insn in &mut spec.insns {
+        if insn.op() == Ok(Op::Jgt64Imm) {
+            *insn = Op::Jge64Imm.row().encode(*insn);
+        }
+    }
+    machine.load(spec)
+}
+
+#[test]
+fn a_wrong_engine_is_found_and_the_case_made_small() {
+    let found = hunt(&[INTERP, WRONG], seed(), 2000, &mut BTreeMap::new());
+    let report = found.expect_err("it is wrong in 2000 cases");
+    let vector = &report[report.find("# SPDX").expect("it ends in a vector")..];
+    let vector = skep_difftest::text::read(vector).expect("it can be read");
+    let insns: usize = vector.case.programs.iter().map(|program| program.insns.len()).sum();
+    assert!(insns <= 40, "{insns} slots are left:\n{report}");
+    let mut rigs = [Rig::with_cpus(INTERP, 2), Rig::with_cpus(WRONG, 2)];
+    assert!(agree(&mut rigs, &vector.case, vector.budget).is_err(), "it is still wrong");
+}
