@@ -29,9 +29,7 @@ pub fn shrink(case: &Case, keep: Keep, mut is_wrong: impl FnMut(&Case) -> bool) 
         fills(&mut best, &mut is_wrong);
         if keep == Keep::Nothing {
             for program in 0..best.programs.len() {
-                let mut smaller = best.clone();
-                smaller.programs[program].insns = without_nothing(&best.programs[program].insns);
-                attempt(&mut best, smaller, &mut is_wrong);
+                squeeze(&mut best, program, &mut is_wrong);
             }
         }
         if best == before {
@@ -102,15 +100,37 @@ fn instructions_of(
     }
 }
 
-/// The slots without `goto +0`; jumps lead where they led.
-fn without_nothing(insns: &[Insn]) -> Vec<Insn> {
+/// Takes out `goto +0`: many at once, in the end one by one, for each counts as an
+/// instruction.
+fn squeeze(best: &mut Case, program: usize, is_wrong: &mut impl FnMut(&Case) -> bool) {
+    let is_nothing = |&at: &usize, insns: &[Insn]| insns[at] == nothing();
+    let mut chunk = best.programs[program].insns.len().next_power_of_two();
+    while chunk > 0 {
+        let mut first = 0;
+        loop {
+            let insns = &best.programs[program].insns;
+            let slots: Vec<usize> =
+                (first..insns.len()).filter(|at| is_nothing(at, insns)).take(chunk).collect();
+            let Some(&last) = slots.last() else { break };
+            let mut smaller = best.clone();
+            smaller.programs[program].insns = without(insns, &slots);
+            if !attempt(best, smaller, is_wrong) {
+                first = last + 1;
+            }
+        }
+        chunk /= 2;
+    }
+}
+
+/// The program without some slots; jumps lead where they led.
+fn without(insns: &[Insn], gone: &[usize]) -> Vec<Insn> {
     let mut moved = BTreeMap::new();
     let mut kept = Vec::new();
     let mut at = 0;
     while at < insns.len() {
         moved.insert(at, kept.len());
         let end = (at + slots(insns[at])).min(insns.len());
-        if insns[at] != nothing() {
+        if gone.binary_search(&at).is_err() {
             kept.extend((at..end).map(|slot| (slot, insns[slot])));
         }
         at = end;
@@ -124,7 +144,6 @@ fn without_nothing(insns: &[Insn]) -> Vec<Insn> {
     let mut result = Vec::with_capacity(kept.len());
     for (slot, mut insn) in kept {
         let shape = if moved.contains_key(&slot) { insn.op().ok() } else { None };
-        // The slot of a `goto` that is jumped over moves what is jumped to.
         match shape.map(|op| (op, op.row().shape)) {
             Some((_, Shape::JumpImm | Shape::JumpReg | Shape::Goto)) => {
                 let distance = target(slot, insn.off.into()).and_then(|d| i16::try_from(d).ok());

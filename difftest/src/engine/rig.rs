@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use skep_maps::sys::UserRef;
 use skep_maps::{Map, MapDef, MapType, RingBuf, UserRingBuf, sys};
 use skep_vm::isa::assemble;
 use skep_vm::{
@@ -92,7 +93,11 @@ impl Rig {
         poisoned: &[(usize, u32)],
     ) -> Result<Vec<Ran>, Refusal> {
         let maps: Vec<Arc<dyn Map>> = case.maps.iter().map(|map| self.create(map)).collect();
+        // With the last of user space's references, program arrays lose their programs, which
+        // hold them in turn.
+        let refs: Vec<Arc<UserRef>> = maps.iter().cloned().map(UserRef::new).collect();
         let result = self.run_case(case, &maps, max_insns, poisoned);
+        drop(refs);
         self.forget(maps);
         result
     }
