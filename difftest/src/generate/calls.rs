@@ -23,12 +23,7 @@ impl Writer<'_> {
                     self.point_for_callee(1);
                 }
                 if self.functions[callee].takes_ctx {
-                    if self.has_ctx() {
-                        self.code.load(2, 10, CTX);
-                    } else {
-                        // The callee's context is that of nobody; it does not use it then.
-                        self.code.mov(2, 0);
-                    }
+                    self.code.load(2, 10, CTX);
                 }
                 self.code.mark("call: local");
                 self.code.jump(Op::CallLocal, Fields::default(), start);

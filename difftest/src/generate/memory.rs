@@ -219,6 +219,9 @@ impl Writer<'_> {
     pub(super) fn point_for_callee(&mut self, register: u8) {
         let places = self.places().into_iter();
         let places = places.filter(|&place| !matches!(place, Place::Packet | Place::Held(_)));
+        // What callbacks get must be on the stack, the verifier finds.
+        let anywhere = register == 1 || self.profile.goes_wrong();
+        let places = places.filter(|&place| anywhere || place == Place::Stack);
         let places: Vec<Place> = places.collect();
         let place = *self.rng.pick(&places);
         let area = self.point(place, register);

@@ -230,6 +230,12 @@ impl Plan {
                 Function { start, kind, calls, takes_memory, takes_ctx, rich }
             })
             .collect();
+        for callee in 1..functions.len() {
+            let lacks = |caller: &Function| !caller.takes_ctx && caller.calls.contains(&callee);
+            if functions[1..].iter().any(lacks) {
+                functions[callee].takes_ctx = false;
+            }
+        }
         if profile.has_shapes() && !chain {
             for kind in self.callbacks(rng, profile) {
                 let index = functions.len();

@@ -12,8 +12,8 @@ impl Writer<'_> {
     /// if it took place. Wrong when the guard is off.
     pub(super) fn guarded_access(&mut self, wrong: bool) -> bool {
         let Some(counter) = self.keep() else { return false };
-        let first = self.rng.between(-2, 0);
         let (limit, width) = (16, *self.rng.pick(&[1, 2, 4, 8]));
+        let first = self.rng.between(-2, 0) * i32::from(width);
         let [inner, number] = self.some();
         // An array of 16 bytes in the frame.
         let array = CTX - 16;
