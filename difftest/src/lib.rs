@@ -26,10 +26,10 @@ pub mod text;
 
 pub use case::{Case, CaseInput, CaseMap, CaseProgram, Fill, functions};
 pub use engine::{
-    Contents, Difference, ENGINES, End, Engine, INTERP, Ran, Refusal, Rig, agree, compare,
-    longest_block, same,
+    Contents, Difference, ENGINES, End, Engine, INTERP, Load, Ran, Refusal, Rig, Run, agree,
+    compare, longest_block, same,
 };
-pub use generate::{SHAPES, generate};
+pub use generate::{generate, marks};
 pub use layout::{DATA, MEMORY, OUT};
 pub use linux::{Linux, Refused, kernel_differs};
 pub use mutate::{calls_out, mutate, random_insns};

@@ -85,16 +85,16 @@ fn count(counts: &mut BTreeMap<String, u64>, runs: &[Ran]) {
 /// Shrinks a case on which engines differ; machines of their own show whether it depends on
 /// what ran before.
 fn report(engines: &[Engine], case: &Case, program: u64, difference: &Difference) -> String {
-    let differs = |case: &Case| {
-        let mut rigs: Vec<Rig> = engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect();
-        agree(&mut rigs, case, MAX_INSNS).err()
-    };
+    let rigs = || engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect::<Vec<Rig>>();
+    let differs = |case: &Case| agree(&mut rigs(), case, MAX_INSNS).err();
     if differs(case).is_none() {
         return format!("program {program}, only after others: {difference}\n{case}");
     }
     let until = Instant::now() + SHRINKING;
-    let smaller =
-        shrink(case, Keep::Nothing, |case| Instant::now() < until && differs(case).is_some());
+    let mut again = rigs();
+    let smaller = shrink(case, Keep::Nothing, |case| {
+        Instant::now() < until && agree(&mut again, case, MAX_INSNS).is_err()
+    });
     let expected = Rig::with_cpus(INTERP, 2).run(&smaller, MAX_INSNS).unwrap_or_default();
     let vector = Vector {
         about: format!("Program {program}: {}", differs(&smaller).unwrap_or_default()),

@@ -16,15 +16,21 @@ pub use observed::{Contents, End, Ran};
 pub use rig::{Refusal, Rig};
 pub(crate) use rig::{is_queue, shows};
 
+/// How an engine loads a program.
+pub type Load = fn(&Machine, ProgramSpec) -> Result<Arc<Program>, ProgramError>;
+/// How an engine runs a program.
+pub type Run =
+    fn(&mut Runner, &Program, &Input, &dyn Host, Limits<'_>) -> Result<Outcome, RunError>;
+
 /// A way to run programs.
 #[derive(Debug, Clone, Copy)]
 pub struct Engine {
     /// What reports call it.
     pub name: &'static str,
     /// Loads a program.
-    pub load: fn(&Machine, ProgramSpec) -> Result<Arc<Program>, ProgramError>,
+    pub load: Load,
     /// Runs a program once on an input.
-    pub run: fn(&mut Runner, &Program, &Input, &dyn Host, Limits<'_>) -> Result<Outcome, RunError>,
+    pub run: Run,
 }
 
 /// The interpreter, which defines what programs do.

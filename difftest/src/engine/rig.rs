@@ -30,7 +30,7 @@ pub struct Refusal {
     /// Which program.
     pub program: usize,
     /// Why.
-    pub error: ProgramError,
+    pub error: Box<ProgramError>,
 }
 
 impl fmt::Display for Refusal {
@@ -141,7 +141,8 @@ impl Rig {
             poisoned: poisoned.map(|&(_, slot)| (slot, "a slot that is reached".into())).collect(),
             ..ProgramSpec::default()
         };
-        (self.engine.load)(&self.machine, spec).map_err(|error| Refusal { program: index, error })
+        (self.engine.load)(&self.machine, spec)
+            .map_err(|error| Refusal { program: index, error: Box::new(error) })
     }
 
     fn run_once(

@@ -26,9 +26,10 @@ impl Writer<'_> {
 
     /// Any helper, with arguments of the kinds that it takes; wrong when one of them is not.
     pub(super) fn any_helper(&mut self, wrong: bool) -> bool {
-        let all: Vec<&Helper> = helpers::all().iter().collect();
-        let helper = *self.rng.pick(&all);
-        if self.has_packet() && matches!(helper.id, 44 | 54 | 65) {
+        let helper = self.rng.pick(helpers::all());
+        // Most end the run, and some move the packet.
+        let moves = self.has_packet() && matches!(helper.id, 44 | 54 | 65);
+        if !self.wrong || moves {
             return false;
         }
         self.value();

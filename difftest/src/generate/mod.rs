@@ -28,7 +28,7 @@ use crate::rng::Rng;
 
 use memory::Held;
 use plan::{Function, Plan};
-pub use shapes::SHAPES;
+pub use shapes::marks;
 
 /// Writes a random case of a profile.
 #[must_use]
@@ -113,7 +113,7 @@ impl<'r> Writer<'r> {
         let end = code.label();
         let wrong = profile.goes_wrong() && !rng.one_in(3);
         let moves = profile.has_shapes() && rng.one_in(3);
-        let shapes_left = if profile.has_shapes() { rng.between(2, 8) } else { 0 };
+        let shapes_left = if profile.has_shapes() { rng.between(3, 7) } else { 0 };
         Self {
             rng,
             profile,
@@ -268,17 +268,25 @@ impl<'r> Writer<'r> {
     }
 
     fn statement(&mut self) {
-        match self.rng.below(if self.profile.has_shapes() { 21 } else { 16 }) {
+        if self.profile.has_shapes() && self.rng.one_in(3) {
+            return match self.rng.below(12) {
+                0 => self.leave_loop(),
+                1 if self.rng.one_in(3) => self.call_again(),
+                _ => self.shape(),
+            };
+        }
+        match self.rng.below(16) {
             0..=7 => self.arithmetic(),
             8..=11 => self.access(),
             12..=13 => self.branch(),
-            14 if self.depth < 2 && self.profile.has_loops() => self.repeat(),
+            14 if self.may_loop() => self.repeat(),
             14 => self.arithmetic(),
-            15 => self.constant(),
-            16 => self.leave_loop(),
-            17 if self.rng.one_in(3) => self.call_again(),
-            _ => self.shape(),
+            _ => self.constant(),
         }
+    }
+
+    fn may_loop(&self) -> bool {
+        self.depth < 2 && self.loops.len() < 2 && self.profile.has_loops()
     }
 
     /// A register that may be written.

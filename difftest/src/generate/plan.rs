@@ -278,7 +278,7 @@ impl Plan {
         if !rings.is_empty() && !rng.one_in(3) {
             kinds.push(Kind::Drain(*rng.pick(&rings)));
         }
-        if profile.goes_wrong() && rng.one_in(6) {
+        if profile.goes_wrong() && rng.one_in(10) {
             kinds.push(Kind::Recursive);
         }
         kinds

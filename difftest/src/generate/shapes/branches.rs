@@ -1,7 +1,7 @@
 //! Control flow that invites an optimiser: to hoist a check, to thread a jump, to make a
 //! branch a selection, to fold constants.
 
-use skep_vm::isa::{Op, Row, Shape};
+use skep_vm::isa::{Op, Shape};
 
 use crate::code::rows;
 use crate::generate::{Place, Writer};
@@ -104,7 +104,7 @@ impl Writer<'_> {
         for _ in 0..self.rng.between(2, 4) {
             let mut rows = rows(Shape::JumpImm);
             rows.retain(|row| row.op != Op::Jset32Imm);
-            let row: &Row = *self.rng.pick(&rows);
+            let row = *self.rng.pick(&rows);
             let over = self.code.label();
             let near = imm + self.rng.between(-1, 1);
             self.code.jump_imm(row.op, number, near, over);
@@ -218,7 +218,7 @@ impl Writer<'_> {
         shapes.extend(rows(Shape::Movsx));
         shapes.extend(rows(Shape::Unary));
         for _ in 0..self.rng.between(2, 6) {
-            let row: &Row = *self.rng.pick(&shapes);
+            let row = *self.rng.pick(&shapes);
             let (dst, src) = if self.rng.one_in(2) { (a, b) } else { (b, a) };
             let src = if self.rng.one_in(6) { dst } else { src };
             let fields = crate::code::Fields { dst, src, ..Default::default() };

@@ -118,10 +118,19 @@ impl Writer<'_> {
         if wrong {
             self.code.alu(Op::Add64Imm, 6, 4);
         }
+        for _ in 0..self.rng.between(1, 4) {
+            self.legacy_load();
+        }
+        self.forget(6);
+        self.settle(6);
+        true
+    }
+
+    fn legacy_load(&mut self) {
         let rows = rows(if self.rng.one_in(2) { Shape::LdAbs } else { Shape::LdInd });
         let row = *self.rng.pick(&rows);
         let src = self.free_of(&[0]);
-        let imm = if self.rng.one_in(8) {
+        let imm = if self.rng.one_in(16) {
             *self.rng.pick(&[-0x10_0000, -0x20_0000, -1, 1000])
         } else {
             self.rng.between(0, 40)
@@ -131,9 +140,6 @@ impl Writer<'_> {
         }
         self.code.push_row(row, Fields { dst: 0, src, off: 0, imm });
         self.after_call();
-        self.forget(6);
-        self.settle(6);
-        true
     }
 
     /// Bytes of the packet, copied to the stack.

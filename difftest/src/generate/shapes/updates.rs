@@ -151,8 +151,8 @@ impl Writer<'_> {
     /// A value under its lock; wrong when the lock is kept, taken twice, or not taken.
     pub(super) fn spin_lock(&mut self, wrong: bool) -> bool {
         let locked = self.plan.maps_of(&[MapType::Array]).into_iter();
-        let locked = locked.filter(|&map| !self.plan.maps[map].def.special.is_empty());
-        let Some(map) = locked.last() else { return false };
+        let mut locked = locked.filter(|&map| !self.plan.maps[map].def.special.is_empty());
+        let Some(map) = locked.next_back() else { return false };
         self.lookup(map);
         let none = self.code.label();
         self.code.jump_imm(Op::Jeq64Imm, 0, 0, none);

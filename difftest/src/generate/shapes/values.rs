@@ -2,7 +2,7 @@
 
 use skep_maps::MapType;
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_vm::isa::{Op, Row};
+use skep_vm::isa::Op;
 
 use crate::case::CaseMap;
 use crate::code::rows;
@@ -325,7 +325,7 @@ impl Writer<'_> {
         }
         let area = self.point(Place::Memory, base);
         let rows = rows(skep_vm::isa::Shape::Atomic);
-        let row: &Row = *self.rng.pick(&rows);
+        let row = *self.rng.pick(&rows);
         let width = crate::code::width(row);
         let [src] = self.some_but(base);
         let slot = i16::try_from(self.rng.below(8)).expect("small");
