@@ -26,7 +26,7 @@ pub mod text;
 
 pub use case::{Case, CaseInput, CaseMap, CaseProgram, Fill, functions};
 pub use engine::{
-    Contents, Difference, ENGINES, End, Engine, INTERP, Load, Ran, Refusal, Rig, Run, agree,
+    Contents, Difference, ENGINES, End, Engine, INTERP, Load, MakeRunner, Ran, Refusal, Rig, agree,
     compare, longest_block, same,
 };
 pub use generate::{generate, marks};

@@ -56,7 +56,7 @@ impl Rig {
     #[must_use]
     pub fn with_cpus(engine: Engine, cpus: u32) -> Self {
         let machine = Machine::new(cpus).expect("memory for a machine");
-        let runner = Runner::new(&machine, 0).expect("memory for a runner");
+        let runner = (engine.runner)(&machine, 0).expect("memory for a runner");
         let insns = assemble("mov %r0, 0\nexit").expect("it is right");
         let nothing = ProgramSpec { insns, ..ProgramSpec::default() };
         Self { engine, machine, runner, nothing }
@@ -160,7 +160,7 @@ impl Rig {
         let data = input.data.clone();
         let given = if typed { Input::packet(data) } else { Input::raw(data) };
         let limits = Limits { max_insns: Some(max_insns), expired: &mut || false };
-        let ran = (self.engine.run)(&mut self.runner, program, &given, host, limits);
+        let ran = self.runner.run(program, &given, host, limits);
         let (end, insns, printk, redirect) = match ran {
             Ok(outcome) => {
                 (End::Returned(outcome.r0), outcome.insns, outcome.printk, outcome.redirect)
