@@ -64,6 +64,8 @@ impl Profile {
             Self::LinuxPlain => 10,
             // The verifier takes longer for each branch before it.
             Self::Linux => 16,
+            // Many short ones find more than a few that take long to compile.
+            Self::Engines => 12,
             _ => 24,
         }
     }

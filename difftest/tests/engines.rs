@@ -1,7 +1,7 @@
 //! Random programs on all engines: each must leave behind what the interpreter does.
 //!
-//! `SKEP_SEED` sets the seed, `SKEP_ENGINE_PROGRAMS` the number of cases. A difference is
-//! shrunk and printed as a vector for `testdata/programs`.
+//! `SKEP_SEED` sets the seed, `SKEP_ENGINE_PROGRAMS` the number of programs, of which a case
+//! has one to three. A difference is shrunk and printed as a vector for `testdata/programs`.
 
 mod common;
 
@@ -36,9 +36,9 @@ fn engines_agree_about_random_programs() {
     let start = Instant::now();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     match hunt(&engines, seed, programs, &mut counts) {
-        Ok(insns) => say(&format!(
-            "engines: {} agree about {programs} cases, {insns} instructions executed; {counts:?}; \
-             seed {seed:#x}; {:.1} s",
+        Ok(Hunted { cases, programs, insns }) => say(&format!(
+            "engines: {} agree about {programs} programs in {cases} cases, {insns} instructions \
+             executed; runs ended by {counts:?}; seed {seed:#x}; {:.1} s",
             ENGINES.len(),
             start.elapsed().as_secs_f64()
         )),
@@ -49,23 +49,34 @@ fn engines_agree_about_random_programs() {
     }
 }
 
-/// Runs cases on engines until they differ; instructions executed, or a report.
+/// What was run.
+#[derive(Debug, Default)]
+struct Hunted {
+    cases: u64,
+    programs: u64,
+    insns: u64,
+}
+
+/// Runs cases on engines until there were so many programs, or they differ: then a report.
 fn hunt(
     engines: &[Engine],
     seed: u64,
     programs: u64,
     counts: &mut BTreeMap<String, u64>,
-) -> Result<u64, String> {
+) -> Result<Hunted, String> {
     let mut rigs: Vec<Rig> = engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect();
-    let mut insns = 0;
-    for program in 0..programs {
-        let case = generate(&mut Rng::new(seed.wrapping_add(program)), Profile::Engines);
+    let mut hunted = Hunted::default();
+    while hunted.programs < programs {
+        let number = hunted.cases;
+        let case = generate(&mut Rng::new(seed.wrapping_add(number)), Profile::Engines);
         let runs = agree(&mut rigs, &case, MAX_INSNS)
-            .map_err(|difference| report(engines, &case, program, &difference))?;
-        insns += runs.iter().map(|ran| ran.insns).sum::<u64>();
+            .map_err(|difference| report(engines, &case, number, &difference))?;
+        hunted.cases += 1;
+        hunted.programs += case.programs.len() as u64;
+        hunted.insns += runs.iter().map(|ran| ran.insns).sum::<u64>();
         count(counts, &runs);
     }
-    Ok(insns)
+    Ok(hunted)
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, runs: &[Ran]) {
@@ -84,11 +95,11 @@ fn count(counts: &mut BTreeMap<String, u64>, runs: &[Ran]) {
 
 /// Shrinks a case on which engines differ; machines of their own show whether it depends on
 /// what ran before.
-fn report(engines: &[Engine], case: &Case, program: u64, difference: &Difference) -> String {
+fn report(engines: &[Engine], case: &Case, number: u64, difference: &Difference) -> String {
     let rigs = || engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect::<Vec<Rig>>();
     let differs = |case: &Case| agree(&mut rigs(), case, MAX_INSNS).err();
     if differs(case).is_none() {
-        return format!("program {program}, only after others: {difference}\n{case}");
+        return format!("case {number}, only after others: {difference}\n{case}");
     }
     let until = Instant::now() + SHRINKING;
     let mut again = rigs();
@@ -97,12 +108,12 @@ fn report(engines: &[Engine], case: &Case, program: u64, difference: &Difference
     });
     let expected = Rig::with_cpus(INTERP, 2).run(&smaller, MAX_INSNS).unwrap_or_default();
     let vector = Vector {
-        about: format!("Program {program}: {}", differs(&smaller).unwrap_or_default()),
+        about: format!("Case {number}: {}", differs(&smaller).unwrap_or_default()),
         budget: MAX_INSNS,
         case: smaller,
         expected: expected.iter().map(Expected::of).collect(),
     };
-    format!("program {program}: {difference}\n{}", write(&vector))
+    format!("case {number}: {difference}\n{}", write(&vector))
 }
 
 /// An engine that is wrong: it takes `>` for `>=` in comparisons with constants.

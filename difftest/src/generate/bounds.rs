@@ -69,7 +69,13 @@ impl Writer<'_> {
         let power = if power == limit.unsigned_abs() { power } else { power / 2 };
         let bits = i32::try_from(power.trailing_zeros()).expect("few");
         let mask = i32::try_from(power - 1).expect("a small limit");
-        match self.rng.below(10) {
+        let form = self.rng.below(10);
+        // Of what is compared, about half passes.
+        if (2..=6).contains(&form) && !self.rng.one_in(4) {
+            let op = if self.rng.one_in(2) { Op::And64Imm } else { Op::And32Imm };
+            self.code.alu(op, number, (2 * limit - 1) | mask);
+        }
+        match form {
             0 => self.code.alu(Op::And64Imm, number, mask),
             1 => self.code.alu(Op::And32Imm, number, mask),
             2 => self.code.jump_imm(Op::Jge64Imm, number, limit, out),

@@ -167,7 +167,7 @@ impl<'r> Writer<'r> {
             self.code.load(register, 1, off);
         }
         self.initialise_stack(STACK);
-        let statements = self.rng.between(6, self.profile.most_statements());
+        let statements = self.rng.between(5, self.profile.most_statements());
         self.body(statements);
         self.leave_results();
     }
@@ -189,6 +189,10 @@ impl<'r> Writer<'r> {
     fn initialise_stack(&mut self, bytes: i16) {
         for slot in 0..bytes / 8 {
             let off = CTX - 8 - 8 * slot;
+            // Where nobody verifies, what was not written is 0, and programs are short.
+            if self.profile.goes_wrong() && !self.rng.one_in(4) {
+                continue;
+            }
             if self.rng.one_in(4) {
                 let imm = self.rng.imm();
                 self.code.st(Op::StDw, 10, off, imm);
@@ -216,12 +220,29 @@ impl<'r> Writer<'r> {
         for (register, off) in (0..9).zip((out..).step_by(8)) {
             self.code.store(9, off, register);
         }
+        if self.profile.goes_wrong() {
+            return self.leave_stack(9, out + 72);
+        }
         let slots = (CTX - STACK..CTX).rev().step_by(8).map(|slot| slot - 7);
         let slots = std::iter::once(SPARE).chain(slots);
         for (slot, off) in slots.zip((out + 72..).step_by(8)) {
             self.code.load(8, 10, slot);
             self.code.store(9, off, 8);
         }
+        self.code.exit();
+    }
+
+    /// Copies the stack by a helper, which takes fewer instructions.
+    fn leave_stack(&mut self, base: u8, off: i16) {
+        const PROBE_READ_KERNEL: i32 = 113;
+        self.code.mov_reg(1, base);
+        self.code.alu(Op::Add64Imm, 1, off.into());
+        self.code.mov(2, i32::from(STACK) + 8);
+        self.code.mov_reg(3, 10);
+        self.code.alu(Op::Add64Imm, 3, i32::from(CTX - STACK));
+        self.code.mov_reg(6, 0);
+        self.code.call(PROBE_READ_KERNEL);
+        self.code.alu_reg(Op::Add64Reg, 0, 6);
         self.code.exit();
     }
 
