@@ -14,7 +14,7 @@ use skep_difftest::{
     Case, Difference, ENGINES, Engine, INTERP, Keep, Profile, Ran, Rig, Rng, agree, generate,
     shrink,
 };
-use skep_vm::isa::Op;
+use skep_vm::isa::{Insn, Op};
 use skep_vm::{Machine, Program, ProgramError, ProgramSpec};
 
 use common::{number, say, seed};
@@ -116,26 +116,83 @@ fn report(engines: &[Engine], case: &Case, number: u64, difference: &Difference)
     format!("case {number}: {difference}\n{}", write(&vector))
 }
 
-/// An engine that is wrong: it takes `>` for `>=` in comparisons with constants.
-const WRONG: Engine = Engine { name: "wrong", load: load_wrong, ..INTERP };
+/// Mistakes of engines: an operation, and what they take it for.
+const MISTAKES: [(Op, Op); 12] = [
+    // A bound is off by one.
+    (Op::Jgt64Imm, Op::Jge64Imm),
+    // The upper half of a register counts, or does not.
+    (Op::Jge32Imm, Op::Jge64Imm),
+    (Op::Jeq64Imm, Op::Jeq32Imm),
+    (Op::Add32Reg, Op::Add64Reg),
+    (Op::Mov32Reg, Op::Mov64Reg),
+    (Op::Movsx8to64, Op::Movsx8to32),
+    // Signs are lost.
+    (Op::Jsge64Imm, Op::Jge64Imm),
+    (Op::LdxsW, Op::LdxW),
+    (Op::Arsh32Imm, Op::Rsh32Imm),
+    // Too little is stored, or nothing.
+    (Op::StxW, Op::StxH),
+    (Op::StDw, Op::Ja),
+    // An atomic operation forgets what was there.
+    (Op::AtomicFetchAdd64, Op::AtomicAdd64),
+];
 
-fn load_wrong(machine: &Machine, mut spec: ProgramSpec) -> Result<Arc<Program>, ProgramError> {
-    for insn in &mut spec.insns {
-        if insn.op() == Ok(Op::Jgt64Imm) {
-            *insn = Op::Jge64Imm.row().encode(*insn);
-        }
+/// An engine that makes mistake `N`.
+const fn wrong<const N: usize>() -> Engine {
+    Engine { name: "wrong", load: load_wrong::<N>, ..INTERP }
+}
+
+fn load_wrong<const N: usize>(
+    machine: &Machine,
+    mut spec: ProgramSpec,
+) -> Result<Arc<Program>, ProgramError> {
+    let (right, wrong) = MISTAKES[N];
+    for insn in spec.insns.iter_mut().filter(|insn| insn.op() == Ok(right)) {
+        let fields = if wrong == Op::Ja { Insn::default() } else { *insn };
+        *insn = wrong.row().encode(fields);
     }
     machine.load(spec)
 }
 
 #[test]
-fn a_wrong_engine_is_found_and_the_case_made_small() {
-    let found = hunt(&[INTERP, WRONG], seed(), 2000, &mut BTreeMap::new());
-    let report = found.expect_err("it is wrong in 2000 cases");
+fn wrong_engines_are_found() {
+    let engines = [
+        wrong::<0>(),
+        wrong::<1>(),
+        wrong::<2>(),
+        wrong::<3>(),
+        wrong::<4>(),
+        wrong::<5>(),
+        wrong::<6>(),
+        wrong::<7>(),
+        wrong::<8>(),
+        wrong::<9>(),
+        wrong::<10>(),
+        wrong::<11>(),
+    ];
+    let mut needed = Vec::new();
+    for (engine, (right, wrong)) in engines.into_iter().zip(MISTAKES) {
+        let mut rigs = [Rig::with_cpus(INTERP, 2), Rig::with_cpus(engine, 2)];
+        let differs = |case: &u64| {
+            let case = generate(&mut Rng::new(seed().wrapping_add(*case)), Profile::Engines);
+            agree(&mut rigs, &case, MAX_INSNS).is_err()
+        };
+        let case = (0..3000).find(differs);
+        let case = case.unwrap_or_else(|| panic!("{right:?} for {wrong:?} is not found"));
+        needed.push(case + 1);
+    }
+    say(&format!("engines: of {} mistakes each is found after {needed:?} cases", needed.len()));
+}
+
+#[test]
+fn a_case_that_goes_wrong_is_made_small() {
+    let engines = [INTERP, wrong::<0>()];
+    let found = hunt(&engines, seed(), 2000, &mut BTreeMap::new());
+    let report = found.expect_err("it is wrong in 2000 programs");
     let vector = &report[report.find("# SPDX").expect("it ends in a vector")..];
     let vector = skep_difftest::text::read(vector).expect("it can be read");
     let insns: usize = vector.case.programs.iter().map(|program| program.insns.len()).sum();
     assert!(insns <= 40, "{insns} slots are left:\n{report}");
-    let mut rigs = [Rig::with_cpus(INTERP, 2), Rig::with_cpus(WRONG, 2)];
+    let mut rigs = engines.map(|engine| Rig::with_cpus(engine, 2));
     assert!(agree(&mut rigs, &vector.case, vector.budget).is_err(), "it is still wrong");
 }

@@ -50,6 +50,12 @@ impl Writer<'_> {
 
     pub(super) fn jump_if(&mut self, target: Label) {
         let mut rows = rows(Shape::JumpImm);
+        if self.profile.has_shapes() && self.rng.one_in(3) {
+            let (number, low) = self.number_in_halves();
+            let row = *self.rng.pick(&rows);
+            let near = low.saturating_add(*self.rng.pick(&[0, 0, 1, -1]));
+            return self.code.jump_imm(row.op, number, near, target);
+        }
         rows.extend(crate::code::rows(Shape::JumpReg));
         loop {
             let row = *self.rng.pick(&rows);

@@ -99,14 +99,16 @@ impl Writer<'_> {
 
     /// Comparisons of one number, one after the other, of which some decide others.
     pub(super) fn correlated(&mut self, _wrong: bool) -> bool {
-        let number = self.any();
-        let imm = self.rng.between(-2, 9);
+        let (number, imm) = if self.rng.one_in(2) {
+            (self.any(), self.rng.between(-2, 9))
+        } else {
+            self.number_in_halves()
+        };
         for _ in 0..self.rng.between(2, 4) {
-            let mut rows = rows(Shape::JumpImm);
-            rows.retain(|row| row.op != Op::Jset32Imm);
+            let rows = rows(Shape::JumpImm);
             let row = *self.rng.pick(&rows);
             let over = self.code.label();
-            let near = imm + self.rng.between(-1, 1);
+            let near = imm.saturating_add(self.rng.between(-1, 1));
             self.code.jump_imm(row.op, number, near, over);
             if self.rng.one_in(3) {
                 self.branch();
@@ -116,6 +118,18 @@ impl Writer<'_> {
             self.code.place(over);
         }
         true
+    }
+
+    /// A number from memory whose lower half is one that comparisons have, as it is or
+    /// sign-extended, with anything in its upper half.
+    pub(in crate::generate) fn number_in_halves(&mut self) -> (u8, i32) {
+        let (low, number) = (self.rng.imm(), self.free());
+        let high = *self.rng.pick(&[0, 1, -1, i32::MIN, i32::MAX]);
+        let slot = CTX - 8 - 8 * i16::try_from(self.rng.below(2)).expect("small");
+        self.code.st(Op::StW, 10, slot, low);
+        self.code.st(Op::StW, 10, slot + 4, high);
+        self.code.load(number, 10, slot);
+        (number, low)
     }
 
     /// A branch that goes one way always; what is on the other would go wrong.

@@ -81,7 +81,7 @@ shapes! {
     "tail call: to itself" wrong engines 1 tail::endless_tail_call;
     "branch: guarded access in a loop" wrong kernel 3 branches::guarded_access;
     "branch: pointer loop" wrong kernel 3 branches::pointer_loop;
-    "branch: correlated" right kernel 2 branches::correlated;
+    "branch: correlated" right kernel 4 branches::correlated;
     "branch: constant" right kernel 2 branches::constant_branch;
     "branch: diamond of stores" wrong kernel 3 branches::diamond;
     "branch: switch" right kernel 2 branches::switch;
