@@ -1,5 +1,5 @@
 //! What the generator's programs reach when they are run: every instruction, helper and
-//! shape, or the test fails.
+//! shape, or the test fails; and every shape that is wrong goes wrong.
 //!
 //! Slots of what was not seen yet are poisoned, so that reaching one of them shows.
 //! `SKEP_SEED` sets the seed, `SKEP_COVERAGE_PROGRAMS` the number of cases.
@@ -8,10 +8,10 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skep_difftest::{Case, INTERP, Profile, Rig, Rng, generate, marks};
-use skep_vm::FaultKind;
+use skep_difftest::{Case, INTERP, Profile, Ran, Rig, Rng, generate, marks};
 use skep_vm::helpers;
 use skep_vm::isa::{Insn, Op, ROWS, Shape};
+use skep_vm::{Fault, FaultKind};
 
 use common::{number, say, seed};
 
@@ -32,6 +32,7 @@ fn programs_reach_all_instructions_helpers_and_shapes() {
     let mut rig = Rig::with_cpus(INTERP, 2);
     let wanted = wanted();
     let mut reached = BTreeSet::new();
+    let mut faulted: BTreeMap<&str, u64> = BTreeMap::new();
     let mut written: BTreeMap<Item, u64> = BTreeMap::new();
     for program in 0..programs {
         let case = generate(&mut Rng::new(seed.wrapping_add(program)), Profile::Engines);
@@ -39,11 +40,19 @@ fn programs_reach_all_instructions_helpers_and_shapes() {
         for (_, _, item) in &items {
             *written.entry(item.clone()).or_default() += 1;
         }
-        reach(&mut rig, &case, &items, &mut reached);
+        let runs = reach(&mut rig, &case, &items, &mut reached);
+        for fault in runs.iter().filter_map(Ran::fault) {
+            if let Some(mark) = mark_at(&case, fault) {
+                *faulted.entry(mark).or_default() += 1;
+            }
+        }
     }
     let kinds = |is: fn(&Item) -> bool| reached.iter().filter(|item| is(item)).count();
+    let rarest = faulted.iter().filter(|(mark, _)| mark.ends_with(", wrong"));
+    let rarest = rarest.min_by_key(|(_, count)| **count);
     say(&format!(
-        "coverage: {programs} cases reach {} instructions, {} helpers, {} shapes; seed {seed:#x}",
+        "coverage: {programs} cases reach {} instructions, {} helpers, {} shapes, and fault least \
+         often in {rarest:?}; seed {seed:#x}",
         kinds(|item| matches!(item, Item::Insn(_))),
         kinds(|item| matches!(item, Item::Helper(_))),
         kinds(|item| matches!(item, Item::Mark(_))),
@@ -53,8 +62,31 @@ fn programs_reach_all_instructions_helpers_and_shapes() {
         .map(|item| format!("{item:?} ({} written)", written.get(item).unwrap_or(&0)))
         .collect();
     assert!(programs < PROGRAMS || missing.is_empty(), "not reached: {missing:#?}");
+    // A wrong shape that never goes wrong would show nothing.
+    let harmless = wanted.iter().filter_map(|item| match item {
+        Item::Mark(mark) if mark.ends_with(", wrong") => Some(*mark),
+        _ => None,
+    });
+    let harmless: Vec<&str> =
+        harmless.filter(|mark| !faulted.contains_key(mark) && !ENDS_WELL.contains(mark)).collect();
+    assert!(programs < PROGRAMS || harmless.is_empty(), "never a fault: {harmless:#?}");
     let unknown: Vec<&Item> = written.keys().filter(|item| !wanted.contains(item)).collect();
     assert!(unknown.iter().all(|item| !matches!(item, Item::Mark(_))), "not listed: {unknown:?}");
+}
+
+/// Wrong shapes that end well: stack that was not written is 0, and a chain of tail calls ends.
+const ENDS_WELL: [&str; 2] = ["stack: a slot in parts, wrong", "tail call: to itself, wrong"];
+
+/// What the generator noted last before the slot of a fault.
+fn mark_at(case: &Case, fault: &Fault) -> Option<&'static str> {
+    let program = &case.programs[program_of(fault)];
+    let before = program.marks.iter().filter(|(slot, _)| *slot <= fault.insn);
+    before.max_by_key(|(slot, _)| *slot).map(|(_, mark)| *mark)
+}
+
+/// The program of the case that faulted.
+fn program_of(fault: &Fault) -> usize {
+    fault.program.trim_start_matches('p').parse().expect("the programs are p0, p1 and so on")
 }
 
 /// All that programs must reach.
@@ -94,19 +126,21 @@ fn helper(op: Op, insn: Insn) -> Option<String> {
     helpers::by_id(id).map(|helper| helper.name.to_owned())
 }
 
-/// Runs a case as often as it reaches something new.
-fn reach(rig: &mut Rig, case: &Case, items: &[(usize, u32, Item)], reached: &mut BTreeSet<Item>) {
+/// Runs a case as often as it reaches something new; the last runs reach nothing new.
+fn reach(
+    rig: &mut Rig,
+    case: &Case,
+    items: &[(usize, u32, Item)],
+    reached: &mut BTreeSet<Item>,
+) -> Vec<Ran> {
     loop {
         let new = items.iter().filter(|(_, _, item)| !reached.contains(item));
         let poisoned: Vec<(usize, u32)> = new.map(|(program, slot, _)| (*program, *slot)).collect();
-        if poisoned.is_empty() {
-            return;
-        }
-        let Ok(runs) = rig.run_around(case, MAX_INSNS, &poisoned) else { return };
+        let runs = rig.run_around(case, MAX_INSNS, &poisoned).expect("it loads");
         let faults = runs.iter().filter_map(|ran| ran.fault());
         let mut faults = faults.filter(|fault| matches!(fault.kind, FaultKind::Poisoned(_)));
-        let Some(fault) = faults.next() else { return };
-        let program = fault.program.trim_start_matches('p').parse().unwrap_or(0);
+        let Some(fault) = faults.next() else { return runs };
+        let program = program_of(fault);
         let here = items.iter().filter(|(of, slot, _)| (*of, *slot) == (program, fault.insn));
         reached.extend(here.map(|(_, _, item)| item.clone()));
     }

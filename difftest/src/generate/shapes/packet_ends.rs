@@ -31,17 +31,24 @@ impl Writer<'_> {
             self.pointers.push(stale);
         }
         let helper = *self.rng.pick(&[ADJUST_HEAD, ADJUST_TAIL, ADJUST_META, ADJUST_HEAD]);
+        // What stands before a packet that grows at its head is whatever an earlier run left
+        // there in skep; in the kernel's test runs it is zeros.
         let deltas: &[i32] = match helper {
-            // What stands before a packet that grows at its head is whatever an earlier run
-            // left there in skep; in the kernel's test runs it is zeros.
-            ADJUST_HEAD if !self.profile.goes_wrong() => &[0, 1, 4, 8, 20, 40, -300, 1 << 20],
-            _ => &[0, 1, -1, 4, -4, 8, -8, 20, -20, 40, -60, -256, 1 << 20],
+            _ if self.profile.goes_wrong() => {
+                &[0, 1, -1, 4, -4, 8, -8, 20, -20, 40, -60, -256, 1 << 20]
+            }
+            ADJUST_HEAD => &[0, 1, 4, 8, 20, 40, -300, 1 << 20],
+            ADJUST_META => &[0, 4, -4, -8, -8, -12, -300, 2],
+            _ => &[0, 1, -1, 4, -4, 8, -8, 20, -20, 40, -60, 1 << 20],
         };
         let delta = *self.rng.pick(deltas);
         self.code.load(1, 10, CTX);
         self.code.mov(2, delta);
         self.code.call(helper);
         self.after_call();
+        if helper == ADJUST_META && !self.profile.goes_wrong() && (-12..0).contains(&delta) {
+            self.fill_metadata(-delta);
+        }
         if let Some(stale) = stale {
             let [number] = self.some();
             let off = *self.rng.pick(&[0, 0, 40, 60]);
@@ -51,12 +58,10 @@ impl Writer<'_> {
         self.packet_access(false)
     }
 
-    /// Bytes before the packet, up to where it starts.
-    pub(super) fn metadata(&mut self, wrong: bool) -> bool {
-        let Some(prog_type) = self.prog_type.filter(|t| has_packet(t)) else { return false };
-        if !self.has_ctx() {
-            return false;
-        }
+    /// Makes three registers the metadata's start, the packet's, and free to use; all are
+    /// locked.
+    fn metadata_ends(&mut self) -> Option<[u8; 3]> {
+        let prog_type = self.prog_type.filter(|t| has_packet(t) && self.has_ctx())?;
         let [meta, data, past] = self.some();
         self.code.load(data, 10, CTX);
         self.code.ldx(Op::LdxW, meta, data, field(prog_type, "data_meta"));
@@ -64,15 +69,32 @@ impl Writer<'_> {
         for register in [meta, data, past] {
             self.lock_pointer(register);
         }
+        Some([meta, data, past])
+    }
+
+    /// Writes the first bytes of the metadata, if there are so many.
+    fn fill_metadata(&mut self, len: i32) {
+        let Some([meta, data, past]) = self.metadata_ends() else { return };
+        let out = self.code.label();
+        self.code.mov_reg(past, meta);
+        self.code.alu(Op::Add64Imm, past, len);
+        self.code.jump_reg(Op::Jgt64Reg, past, data, out);
+        for slot in 0..i16::try_from(len / 4).expect("small") {
+            let imm = self.rng.imm();
+            self.code.st(Op::StW, meta, 4 * slot, imm);
+        }
+        self.code.place(out);
+        self.release(&[meta, data, past]);
+    }
+
+    /// Bytes before the packet, up to where it starts.
+    pub(super) fn metadata(&mut self, wrong: bool) -> bool {
+        let Some([meta, data, past]) = self.metadata_ends() else { return false };
         let out = self.code.label();
         self.code.mov_reg(past, meta);
         self.code.alu(Op::Add64Imm, past, 4);
         self.end_check(past, data, out, wrong);
         let [number] = self.some();
-        if !self.profile.goes_wrong() {
-            // As above: what it held before is not compared.
-            self.code.st(Op::StW, meta, 0, 0);
-        }
         self.touch(meta, 0, 4, number, true);
         self.code.place(out);
         self.release(&[meta, data, past]);
