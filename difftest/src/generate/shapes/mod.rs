@@ -2,6 +2,7 @@
 //! engines may believe, and most also with one that they may not.
 
 mod branches;
+mod induction;
 mod packet;
 mod packet_ends;
 mod records;
@@ -80,6 +81,8 @@ shapes! {
     "tail call" wrong kernel 3 tail::tail_call;
     "tail call: to itself" wrong engines 1 tail::endless_tail_call;
     "branch: guarded access in a loop" wrong kernel 3 branches::guarded_access;
+    "branch: growing index" wrong kernel 3 induction::growing_index;
+    "branch: falling index" wrong kernel 3 induction::falling_index;
     "branch: pointer loop" wrong kernel 3 branches::pointer_loop;
     "branch: correlated" right kernel 4 branches::correlated;
     "branch: constant" right kernel 2 branches::constant_branch;
