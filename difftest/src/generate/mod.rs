@@ -264,7 +264,8 @@ impl<'r> Writer<'r> {
         }
         self.initialise_stack(CALLEE_STACK);
         let callback = self.functions[function].kind.is_callback();
-        let statements = self.rng.between(1, if callback { 3 } else { 6 });
+        let short = callback || self.profile.goes_wrong();
+        let statements = self.rng.between(1, if short { 3 } else { 6 });
         self.body(statements);
         let src = *self.rng.pick(&[1, 6, 7, 8, 9]);
         self.code.alu_reg(Op::Xor64Reg, 0, src);

@@ -210,7 +210,7 @@ impl Plan {
         profile: Profile,
         code: &mut Code,
     ) -> Vec<Function> {
-        let chain = rng.one_in(5);
+        let chain = rng.one_in(if profile.goes_wrong() { 10 } else { 5 });
         let most = if chain { 7 } else { 3 };
         let callees =
             if rng.one_in(2) { 0 } else { usize::from(rng.bits().to_le_bytes()[0]) % (most + 1) };
