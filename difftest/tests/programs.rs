@@ -8,7 +8,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use skep_difftest::text::{Expected, Vector, read, write};
-use skep_difftest::{ENGINES, INTERP, Profile, Rig, Rng, agree, generate};
+use skep_difftest::{ENGINES, INTERP, Linux, Profile, Rig, Rng, agree, generate, kernel_differs};
+use skep_oracle::Kernel;
 
 fn vectors() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/programs");
@@ -48,6 +49,32 @@ fn committed_programs_come_to_what_they_did() {
     let (programs, engines) = (files.len(), ENGINES.len());
     // Not println!, which a test that passes keeps for itself.
     let _ = writeln!(io::stderr(), "programs: {programs} committed ones on {engines} engine(s)");
+}
+
+#[test]
+fn committed_programs_that_the_kernel_takes_end_the_same_there() {
+    let Some(kernel) = Kernel::for_test("committed programs") else {
+        return;
+    };
+    let linux = Linux::new(kernel);
+    let mut skep = Rig::with_cpus(INTERP, linux.cpus());
+    let mut taken = 0;
+    for file in vectors() {
+        let name = file.display();
+        let text = fs::read_to_string(&file).expect("it can be read");
+        let vector = read(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if vector.case.programs.iter().any(|program| program.prog_type.is_none()) {
+            continue;
+        }
+        // Most are about programs that no verifier takes.
+        let Ok(theirs) = linux.try_run(&vector.case) else { continue };
+        taken += 1;
+        let ours = skep.run(&vector.case, vector.budget).expect("what the kernel takes loads");
+        if let Some(difference) = kernel_differs(&ours, &theirs) {
+            panic!("{name}: {difference}");
+        }
+    }
+    assert!(taken >= 7, "the kernel takes only {taken}");
 }
 
 /// The text with other `expect` lines.
