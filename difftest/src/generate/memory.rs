@@ -249,37 +249,34 @@ impl Writer<'_> {
         }
     }
 
-    /// Keeps a copy of a pointer, in a register or in a stack slot, while `body` is written.
-    /// Afterwards both registers hold numbers.
-    pub(super) fn holding(&mut self, pointer: u8, held: Held, body: impl FnOnce(&mut Self, u8)) {
-        let slot = self.spill_slot().filter(|_| self.rng.one_in(3));
-        if let Some(slot) = slot {
+    /// Keeps a pointer to `len` bytes, in a register or in a stack slot, while `body` is
+    /// written. Afterwards its register holds a number, as it does where there is no room.
+    pub(super) fn holding(
+        &mut self,
+        pointer: u8,
+        len: i16,
+        writable: bool,
+        body: impl FnOnce(&mut Self),
+    ) {
+        let held = |at| Held { at, len, writable, indexable: true };
+        if let Some(slot) = self.spill_slot().filter(|_| self.rng.one_in(3)) {
             self.code.store(10, slot, pointer);
+            self.settle(pointer);
             self.spilled += 1;
-            self.settle_unless_locked(pointer);
-            self.held.push(Held { at: At::Slot(slot), ..held });
-            let free = self.free();
-            body(self, free);
+            self.held.push(held(At::Slot(slot)));
+            body(self);
             self.held.pop();
             self.spilled -= 1;
-            return;
-        }
-        let Some(kept) = self.keep() else {
-            self.settle_unless_locked(pointer);
-            return;
-        };
-        self.code.mov_reg(kept, pointer);
-        self.settle_unless_locked(pointer);
-        self.pointers.push(kept);
-        self.held.push(Held { at: At::Register(kept), ..held });
-        body(self, kept);
-        self.held.pop();
-        self.unlock(kept);
-    }
-
-    fn settle_unless_locked(&mut self, register: u8) {
-        if !self.locked.contains(&register) {
-            self.settle(register);
+        } else if let Some(kept) = self.keep() {
+            self.code.mov_reg(kept, pointer);
+            self.settle(pointer);
+            self.pointers.push(kept);
+            self.held.push(held(At::Register(kept)));
+            body(self);
+            self.held.pop();
+            self.unlock(kept);
+        } else {
+            self.settle(pointer);
         }
     }
 }

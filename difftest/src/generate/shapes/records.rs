@@ -5,7 +5,7 @@ use skep_vm::isa::Op;
 
 use crate::generate::Writer;
 use crate::generate::memory::{At, Held};
-use crate::layout::{CTX, DYNPTR, VALUE, VALUE_LEN};
+use crate::layout::{DYNPTR, VALUE, VALUE_LEN};
 
 const OUTPUT: i32 = 130;
 const RESERVE: i32 = 131;
@@ -238,9 +238,6 @@ impl Writer<'_> {
             self.dynptr_slice(len, wrong, Some(end));
         }
         self.owed -= 1;
-        let ctx = self.free();
-        self.code.load(ctx, 10, CTX);
-        self.settle(ctx);
         true
     }
 }

@@ -5,7 +5,7 @@ use skep_maps::flags::BPF_F_RDONLY_PROG;
 use skep_vm::isa::Op;
 
 use crate::generate::{Place, Writer};
-use crate::layout::{CTX, VALUE, VALUE_LEN};
+use crate::layout::{VALUE, VALUE_LEN};
 
 const PROBE_READS: [i32; 6] = [4, 45, 112, 113, 114, 115];
 const TRACE_PRINTK: i32 = 6;
@@ -305,10 +305,6 @@ impl Writer<'_> {
         let number = self.free();
         let at = self.scratch(VALUE);
         self.code.load(number, 10, at);
-        if wrong {
-            self.code.load(number, 10, CTX);
-            self.settle(number);
-        }
         true
     }
 }

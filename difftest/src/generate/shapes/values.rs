@@ -6,7 +6,6 @@ use skep_vm::isa::Op;
 
 use crate::case::CaseMap;
 use crate::code::rows;
-use crate::generate::memory::Held;
 use crate::generate::{Place, Writer};
 use crate::layout::KEY;
 
@@ -94,24 +93,22 @@ impl Writer<'_> {
         let Some(map) = self.map_of(WITH_VALUES) else { return false };
         self.lookup(map);
         let none = self.code.label();
-        let (beyond, unchecked) = if wrong { (self.rng.one_in(2), true) } else { (false, false) };
+        let goes_past = wrong && self.rng.one_in(2);
         self.lock_pointer(0);
-        self.null_check(0, none, unchecked && !beyond);
+        self.null_check(0, none, wrong && !goes_past);
         let (len, writable) = (self.value_size(map), self.is_writable_map(map));
-        if beyond {
+        if goes_past {
             self.past(0, len, writable);
         }
         self.forget(0);
-        let held =
-            Held { at: crate::generate::memory::At::Register(0), len, writable, indexable: true };
         if self.rng.one_in(2) {
             let [number] = self.some_but(0);
             let width = self.width().min(if len < 8 { 4 } else { 8 });
-            let off = i16::try_from(self.rng.below(u64::from((len - width + 1).unsigned_abs())))
-                .expect("small");
+            let last = u64::from((len - width + 1).unsigned_abs());
+            let off = i16::try_from(self.rng.below(last)).expect("small");
             self.touch(0, off, width, number, writable);
         } else {
-            self.holding(0, held, |writer, _| writer.block());
+            self.holding(0, len, writable, Self::block);
         }
         self.code.place(none);
         self.settle(0);
