@@ -6,6 +6,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use common::{number, say, seed};
 
 const PROGRAMS: u64 = 20_000;
 const MAX_INSNS: u64 = 20_000;
+/// The difference when an engine panics.
+const PANICS: &str = "an engine panics";
 /// How long to look for a smaller case that goes wrong.
 const SHRINKING: Duration = Duration::from_secs(20);
 
@@ -69,7 +72,7 @@ fn hunt(
     while hunted.programs < programs {
         let number = hunted.cases;
         let case = case(seed.wrapping_add(number));
-        let runs = agree(&mut rigs, &case, MAX_INSNS)
+        let runs = outcome(&mut rigs, &case)
             .map_err(|difference| report(engines, &case, number, &difference))?;
         hunted.cases += 1;
         if !runs.is_empty() {
@@ -106,18 +109,30 @@ fn count(counts: &mut BTreeMap<String, u64>, runs: &[Ran]) {
     }
 }
 
+/// What engines agree about; that one panics is a difference, too.
+fn outcome(rigs: &mut [Rig], case: &Case) -> Result<Vec<Ran>, Difference> {
+    let run = AssertUnwindSafe(|| agree(rigs, case, MAX_INSNS));
+    panic::catch_unwind(run).unwrap_or_else(|_| Err(PANICS.to_owned()))
+}
+
 /// Shrinks a case on which engines differ; machines of their own show whether it depends on
 /// what ran before.
 fn report(engines: &[Engine], case: &Case, number: u64, difference: &Difference) -> String {
     let rigs = || engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect::<Vec<Rig>>();
-    let differs = |case: &Case| agree(&mut rigs(), case, MAX_INSNS).err();
+    let differs = |case: &Case| outcome(&mut rigs(), case).err();
     if differs(case).is_none() {
         return format!("case {number}, only after others: {difference}\n{case}");
     }
     let until = Instant::now() + SHRINKING;
+    let panics = difference == PANICS;
     let mut again = rigs();
     let smaller = shrink(case, Keep::Nothing, |case| {
-        Instant::now() < until && agree(&mut again, case, MAX_INSNS).is_err()
+        let found = if Instant::now() < until { outcome(&mut again, case).err() } else { None };
+        if found.as_deref() == Some(PANICS) {
+            // What a panic leaves behind is not to be relied on.
+            again = rigs();
+        }
+        found.is_some_and(|found| (found == PANICS) == panics)
     });
     let expected = Rig::with_cpus(INTERP, 2).run(&smaller, MAX_INSNS).unwrap_or_default();
     let vector = Vector {
