@@ -46,20 +46,29 @@ impl Writer<'_> {
     }
 
     /// A 32-bit index that counts down to 0 and is used in 64 bits; wrong when the end is
-    /// looked for in 64 bits, where it never gets negative.
+    /// looked for in 64 bits, where it never gets negative, or too far down.
     pub(super) fn falling_index(&mut self, wrong: bool) -> bool {
         let Some(counter) = self.keep() else { return false };
         let [base, number] = self.some();
         let (out, first) = (self.code.label(), self.rng.between(1, 6));
         self.code.alu(Op::Mov32Imm, counter, first);
         let top = self.code.here();
-        let op =
-            if wrong { Op::Jslt64Imm } else { *self.rng.pick(&[Op::Jslt32Imm, Op::Jsle32Imm]) };
-        self.code.jump_imm(op, counter, if op == Op::Jsle32Imm { -1 } else { 0 }, out);
+        let beyond = self.rng.between(i32::MIN, -2);
+        let (op, end) = if wrong {
+            *self.rng.pick(&[(Op::Jslt64Imm, 0), (Op::Jsle32Imm, beyond), (Op::Jeq64Imm, -1)])
+        } else {
+            *self.rng.pick(&[(Op::Jslt32Imm, 0), (Op::Jsle32Imm, -1)])
+        };
+        self.code.jump_imm(op, counter, end, out);
         self.code.mov_reg(base, 10);
         self.code.alu_reg(Op::Add64Reg, base, counter);
         self.touch(base, CTX - 16, 1, number, true);
-        let step = *self.rng.pick(&[(Op::Add32Imm, -1), (Op::Sub32Imm, 1), (Op::Sub32Imm, 2)]);
+        let mut steps = vec![(Op::Add32Imm, -1), (Op::Sub32Imm, 1), (Op::Sub32Imm, 2)];
+        if wrong {
+            // A step of nothing, and one so great that it wraps.
+            steps.extend([(Op::Sub32Imm, 0), (Op::Add32Imm, i32::MIN), (Op::Add64Imm, -1)]);
+        }
+        let step = *self.rng.pick(&steps);
         self.code.alu(step.0, counter, step.1);
         self.goto(top);
         self.code.place(out);
