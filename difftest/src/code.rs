@@ -12,6 +12,7 @@ pub(crate) struct Code {
     slots: Vec<Insn>,
     labels: Vec<Option<usize>>,
     jumps: Vec<(usize, Label)>,
+    marks: Vec<(u32, &'static str)>,
 }
 
 /// The fields of an instruction; those that it does not use are ignored.
@@ -50,9 +51,81 @@ impl Code {
         self.wide(Op::Lddw, dst, value);
     }
 
-    /// `dst =` the address of byte `offset` of the map's value.
+    /// `dst =` the address of byte `offset` of the first map's value.
     pub(crate) fn map_value(&mut self, dst: u8, offset: u32) {
-        self.wide(Op::LddwMapIdxValue, dst, u64::from(offset) << 32);
+        self.direct_value(dst, 0, offset);
+    }
+
+    /// `dst =` the address of byte `offset` of a map's only value.
+    pub(crate) fn direct_value(&mut self, dst: u8, map: usize, offset: u32) {
+        self.wide(Op::LddwMapIdxValue, dst, u64::from(offset) << 32 | map as u64);
+    }
+
+    /// `dst =` a map.
+    pub(crate) fn map(&mut self, dst: u8, map: usize) {
+        self.wide(Op::LddwMapIdx, dst, map as u64);
+    }
+
+    /// `dst =` a function.
+    pub(crate) fn function(&mut self, dst: u8, start: Label) {
+        self.jumps.push((self.slots.len(), start));
+        self.wide(Op::LddwFunc, dst, 0);
+    }
+
+    /// `dst ∘= imm`
+    pub(crate) fn alu(&mut self, op: Op, dst: u8, imm: i32) {
+        self.push(op, Fields { dst, imm, ..Fields::default() });
+    }
+
+    /// `dst ∘= src`
+    pub(crate) fn alu_reg(&mut self, op: Op, dst: u8, src: u8) {
+        self.push(op, Fields { dst, src, ..Fields::default() });
+    }
+
+    /// `dst = *(src + off)`, of any size.
+    pub(crate) fn ldx(&mut self, op: Op, dst: u8, src: u8, off: i16) {
+        self.push(op, Fields { dst, src, off, imm: 0 });
+    }
+
+    /// `*(dst + off) = src`, of any size, or an atomic operation.
+    pub(crate) fn stx(&mut self, op: Op, dst: u8, off: i16, src: u8) {
+        self.push(op, Fields { dst, src, off, imm: 0 });
+    }
+
+    /// `*(dst + off) = imm`, of any size.
+    pub(crate) fn st(&mut self, op: Op, dst: u8, off: i16, imm: i32) {
+        self.push(op, Fields { dst, src: 0, off, imm });
+    }
+
+    /// `if dst ∘ imm goto label`
+    pub(crate) fn jump_imm(&mut self, op: Op, dst: u8, imm: i32, label: Label) {
+        self.jump(op, Fields { dst, imm, ..Fields::default() }, label);
+    }
+
+    /// `if dst ∘ src goto label`
+    pub(crate) fn jump_reg(&mut self, op: Op, dst: u8, src: u8, label: Label) {
+        self.jump(op, Fields { dst, src, ..Fields::default() }, label);
+    }
+
+    /// Calls a helper.
+    pub(crate) fn call(&mut self, helper: i32) {
+        self.push(Op::CallHelper, Fields { imm: helper, ..Fields::default() });
+    }
+
+    /// `exit`
+    pub(crate) fn exit(&mut self) {
+        self.push(Op::Exit, Fields::default());
+    }
+
+    /// Notes what the next instruction begins.
+    pub(crate) fn mark(&mut self, what: &'static str) {
+        let slot = u32::try_from(self.slots.len()).expect("a short program");
+        self.marks.push((slot, what));
+    }
+
+    /// Takes the last note back, when nothing was written after it.
+    pub(crate) fn unmark(&mut self) {
+        self.marks.pop();
     }
 
     fn wide(&mut self, op: Op, dst: u8, value: u64) {
@@ -96,8 +169,8 @@ impl Code {
         self.push(op, fields);
     }
 
-    /// The program.
-    pub(crate) fn finish(mut self) -> Vec<Insn> {
+    /// The slots, and what was noted of them.
+    pub(crate) fn finish(mut self) -> (Vec<Insn>, Vec<(u32, &'static str)>) {
         for (slot, label) in self.jumps {
             let target = self.labels[label.0].expect("every label is placed");
             let distance = target.cast_signed() - slot.cast_signed() - 1;
@@ -109,7 +182,7 @@ impl Code {
                 insn.off = i16::try_from(distance).expect("a short program");
             }
         }
-        self.slots
+        (self.slots, self.marks)
     }
 }
 

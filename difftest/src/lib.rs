@@ -1,8 +1,9 @@
-//! Compares what skep makes of random programs with what others make of them: the Linux
-//! kernel, and rbpf.
+//! Writes random programs and compares what runs of them leave behind: in skep's engines
+//! with each other, in skep and the Linux kernel, in skep and rbpf.
 //!
-//! [`generate`] writes programs that are right; [`mutate`] makes them subtly wrong.
-//! [`Skep`] and [`Linux`] run them. All randomness comes from a seed that the tests
+//! [`generate`] writes cases, [`mutate`] makes programs subtly wrong. A [`Rig`] runs them on
+//! an engine, [`Linux`] on the kernel; [`shrink`] takes away what is not needed, and
+//! [`text`] writes down what is left. All randomness comes from a seed that the tests
 //! print; `SKEP_SEED` gives it to them again.
 //!
 //! [`maps`] answers map scripts on skep; [`lab`] is a machine to try things on, and
@@ -10,6 +11,7 @@
 
 mod case;
 mod code;
+mod engine;
 mod generate;
 pub mod lab;
 mod layout;
@@ -19,15 +21,18 @@ mod mutate;
 mod profile;
 mod rng;
 mod shrink;
-mod skep;
 pub mod sockets;
+pub mod text;
 
-pub use case::{Answer, Case};
-pub use generate::generate;
+pub use case::{Case, CaseInput, CaseMap, CaseProgram, Fill, functions};
+pub use engine::{
+    Contents, Difference, ENGINES, End, Engine, INTERP, Load, MakeRunner, Ran, Refusal, Rig, agree,
+    compare, longest_block, same,
+};
+pub use generate::{generate, marks};
 pub use layout::{DATA, MEMORY, OUT};
-pub use linux::{Linux, Refused};
+pub use linux::{Linux, Refused, kernel_differs};
 pub use mutate::{calls_out, mutate, random_insns};
 pub use profile::Profile;
 pub use rng::Rng;
-pub use shrink::shrink;
-pub use skep::{NoAnswer, Skep};
+pub use shrink::{Keep, shrink};

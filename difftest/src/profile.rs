@@ -6,7 +6,9 @@ use skep_vm::prog::{ProgType, SCHED_CLS, SOCKET_FILTER, XDP};
 /// A kind of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// For Linux: everything.
+    /// For skep's engines: everything, also what no verifier takes.
+    Engines,
+    /// For Linux: everything that its verifier takes, and that ends there as in skep.
     Linux,
     /// For Linux without `CAP_PERFMON`. Its verifier wants every stack slot at a known
     /// address, and follows what a processor might do speculatively, too: programs are
@@ -27,7 +29,8 @@ impl Profile {
     pub(crate) fn prog_type(self, random: u64) -> Option<&'static ProgType> {
         match self {
             Self::Rbpf => None,
-            _ => Some(match random % 3 {
+            Self::Engines if random.is_multiple_of(8) => None,
+            _ => Some(match random / 8 % 3 {
                 0 => &SOCKET_FILTER,
                 1 => &SCHED_CLS,
                 _ => &XDP,
@@ -40,6 +43,16 @@ impl Profile {
         self != Self::LinuxPlain
     }
 
+    /// Whether programs have maps, call helpers and have shapes that use them.
+    pub(crate) fn has_shapes(self) -> bool {
+        matches!(self, Self::Engines | Self::Linux)
+    }
+
+    /// Whether programs may be wrong.
+    pub(crate) fn goes_wrong(self) -> bool {
+        self == Self::Engines
+    }
+
     /// Whether programs have loops.
     pub(crate) fn has_loops(self) -> bool {
         self != Self::LinuxPlain
@@ -47,7 +60,14 @@ impl Profile {
 
     /// The most statements of the main function.
     pub(crate) fn most_statements(self) -> i32 {
-        if self == Self::LinuxPlain { 10 } else { 24 }
+        match self {
+            Self::LinuxPlain => 10,
+            // The verifier takes longer for each branch before it.
+            Self::Linux => 16,
+            // Many short ones find more than a few that take long to compile.
+            Self::Engines => 12,
+            _ => 24,
+        }
     }
 
     /// Whether programs may hold instructions of this row.

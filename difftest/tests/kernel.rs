@@ -8,7 +8,9 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use skep_difftest::{Answer, Case, Linux, NoAnswer, Profile, Rng, Skep, generate, shrink};
+use skep_difftest::{
+    Case, INTERP, Keep, Linux, Profile, Ran, Rig, Rng, generate, kernel_differs, marks, shrink,
+};
 use skep_oracle::Kernel;
 use skep_vm::isa::{Op, ROWS, Shape};
 
@@ -26,12 +28,12 @@ fn programs_that_the_kernel_runs_end_the_same_in_skep() {
         return;
     };
     let linux = Linux::new(kernel);
-    let mut skep = Skep::new(MAX_INSNS);
+    let mut skep = Rig::with_cpus(INTERP, linux.cpus());
     let (seed, wanted) = (seed(), number("SKEP_KERNEL_PROGRAMS", PROGRAMS));
     assert!(wanted > 0, "SKEP_KERNEL_PROGRAMS=0 compares nothing");
     let start = Instant::now();
     let (mut accepted, mut insns, mut refused) = (0, 0, BTreeMap::new());
-    let (mut tried, mut seen) = (0, BTreeSet::new());
+    let (mut tried, mut seen, mut shapes) = (0, BTreeSet::new(), BTreeSet::new());
     while accepted < wanted {
         // Each program has a seed of its own, so that one can be looked at alone.
         let case = generate(&mut Rng::new(seed.wrapping_add(tried)), Profile::Linux);
@@ -46,13 +48,18 @@ fn programs_that_the_kernel_runs_end_the_same_in_skep() {
             }
         };
         accepted += 1;
-        insns += case.insns.len();
-        seen.extend(case.insns.iter().filter_map(|insn| insn.op().ok()));
+        insns += case.programs.iter().map(|program| program.insns.len()).sum::<usize>();
+        let all = case.programs.iter().flat_map(|program| &program.insns);
+        seen.extend(all.filter_map(|insn| insn.op().ok()));
+        let marks = case.programs.iter().flat_map(|program| &program.marks);
+        shapes.extend(marks.map(|(_, mark)| *mark));
         if let Some(wrong) = compare(&mut skep, &case, &theirs) {
             let until = Instant::now() + SHRINKING;
-            let smaller = shrink(&case, |case| {
+            let smaller = shrink(&case, Keep::StackStores, |case| {
                 // Wrong in the same way: not because it now shows an address, say.
-                let same = |theirs| compare(&mut skep, case, &theirs).is_some_and(|w| w == wrong);
+                let same = |theirs: Vec<Ran>| {
+                    compare(&mut skep, case, &theirs).is_some_and(|w| places(&w) == places(&wrong))
+                };
                 Instant::now() < until && linux.try_run(case).is_ok_and(same)
             });
             let program = tried - 1;
@@ -62,6 +69,9 @@ fn programs_that_the_kernel_runs_end_the_same_in_skep() {
     let missing = ROWS.iter().map(|row| row.op).filter(|op| !seen.contains(op) && is_written(*op));
     let missing: Vec<Op> = missing.collect();
     assert!(accepted < PROGRAMS || missing.is_empty(), "no program has {missing:?}");
+    let missing = marks(Profile::Linux).into_iter().filter(|mark| !shapes.contains(mark));
+    let missing: Vec<&str> = missing.collect();
+    assert!(accepted < PROGRAMS || missing.is_empty(), "no program has {missing:?}");
     say(&format!(
         "{test}: {accepted} accepted by the kernel and equal, of {tried} tried; {} instructions \
          on average; seed {seed:#x}; {:.1} s; refused: {refused:?}",
@@ -70,26 +80,27 @@ fn programs_that_the_kernel_runs_end_the_same_in_skep() {
     ));
 }
 
-/// What differs between skep's answer and the kernel's.
-fn compare(skep: &mut Skep, case: &Case, theirs: &Answer) -> Option<String> {
-    match skep.run(case) {
-        // BPF_PROG_TEST_RUN returns the low half; all of r0 is in memory, too.
-        Ok(ours) => {
-            let ours = Answer { r0: ours.r0 & u64::from(u32::MAX), ..ours };
-            (ours != *theirs).then(|| format!("skep, kernel:\n{}", ours.difference(theirs)))
-        }
-        Err(NoAnswer::Refused(why)) => Some(format!("skep refuses it: {why}")),
-        Err(NoAnswer::Stopped(why)) => Some(format!("skep stops it: {why}")),
+/// What differs without the values: the beginning of each line.
+fn places(difference: &str) -> Vec<&str> {
+    difference.lines().map(|line| line.rsplit_once(": ").map_or(line, |(what, _)| what)).collect()
+}
+
+/// What differs between skep's runs and the kernel's.
+fn compare(skep: &mut Rig, case: &Case, theirs: &[Ran]) -> Option<String> {
+    match skep.run(case, MAX_INSNS) {
+        Ok(ours) => kernel_differs(&ours, theirs),
+        Err(why) => Some(format!("skep refuses it: {why}")),
     }
 }
 
-/// Whether random programs hold this operation: all but those about other things than
-/// numbers and memory.
+/// Whether random programs hold this operation: all but those about kernel functions and
+/// arenas.
 fn is_written(op: Op) -> bool {
     match op.row().shape {
-        Shape::Lddw => matches!(op, Op::Lddw | Op::LddwMapIdxValue),
-        Shape::Call => op == Op::CallLocal,
-        Shape::CallBtf | Shape::CallReg | Shape::Cast | Shape::LdAbs | Shape::LdInd => false,
+        Shape::Lddw => {
+            matches!(op, Op::Lddw | Op::LddwMapIdx | Op::LddwMapIdxValue | Op::LddwFunc)
+        }
+        Shape::CallBtf | Shape::CallReg | Shape::Cast => false,
         _ => true,
     }
 }

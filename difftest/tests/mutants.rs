@@ -14,11 +14,12 @@ use std::thread;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use skep_difftest::{
-    Answer, Case, Linux, NoAnswer, Profile, Rng, Skep, calls_out, generate, mutate,
+    Case, INTERP, Linux, Profile, Ran, Refusal, Rig, Rng, calls_out, generate, kernel_differs,
+    mutate,
 };
 use skep_oracle::Kernel;
 use skep_vm::isa::{Insn, Op};
-use skep_vm::{FaultKind, ProgramError, ProgramErrorKind};
+use skep_vm::{FaultKind, ProgramErrorKind};
 
 use common::{number, say, seed};
 
@@ -46,24 +47,24 @@ fn mutants_do_no_harm_and_end_as_in_the_kernel() {
 
 fn run(kernel: Option<Kernel>) {
     let linux = kernel.map(Linux::new);
-    let mut skep = Skep::new(MAX_INSNS);
+    let mut skep = Rig::new(INTERP);
     let (seed, mutants) = (seed(), number("SKEP_MUTANTS", MUTANTS));
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for mutant in 0..mutants {
         let mut rng = Rng::new(seed.wrapping_add(mutant));
         let mut case = generate(&mut rng, Profile::LinuxPlain);
-        let before = case.insns.clone();
-        mutate(&mut rng, &mut case.insns);
-        let ours = skep.run(&case);
+        let before = case.insns().to_vec();
+        mutate(&mut rng, case.insns_mut());
+        let ours = skep.run(&case, MAX_INSNS);
         let what = match &ours {
+            Ok(runs) if runs[0].fault().is_some() => "stopped",
             Ok(_) => "run",
-            Err(NoAnswer::Refused(_)) => "refused",
-            Err(NoAnswer::Stopped(_)) => "stopped",
+            Err(_) => "refused",
         };
         *counts.entry(what).or_default() += 1;
-        let comparable = !calls_out(&case.insns)
-            && !moves_below_zero(&case.insns)
-            && initialises_stack(&before, &case.insns);
+        let comparable = !calls_out(case.insns())
+            && !moves_below_zero(case.insns())
+            && initialises_stack(&before, case.insns());
         let Some(linux) = linux.as_ref().filter(|_| comparable) else {
             continue;
         };
@@ -71,7 +72,7 @@ fn run(kernel: Option<Kernel>) {
             continue;
         };
         *counts.entry("accepted by the kernel").or_default() += 1;
-        if matches!(ours, Err(NoAnswer::Refused(_))) {
+        if ours.is_err() {
             *counts.entry("refused by skep for dead code").or_default() += 1;
         }
         if let Some(wrong) = difference(&mut skep, &case, ours, &theirs) {
@@ -112,30 +113,25 @@ fn initialises_stack(before: &[Insn], after: &[Insn]) -> bool {
 
 /// What differs between skep and the kernel, which runs the program.
 fn difference(
-    skep: &mut Skep,
+    skep: &mut Rig,
     case: &Case,
-    ours: Result<Answer, NoAnswer>,
-    theirs: &Answer,
+    ours: Result<Vec<Ran>, Refusal>,
+    theirs: &[Ran],
 ) -> Option<String> {
-    match ours {
-        Ok(ours) => {
-            let ours = Answer { r0: ours.r0 & u64::from(u32::MAX), ..ours };
-            (ours != *theirs).then(|| format!("skep, kernel:\n{}", ours.difference(theirs)))
-        }
-        Err(NoAnswer::Refused(why)) => {
-            let ours = run_without_dead_code(skep, case, why);
-            let same = ours.map(|ours| difference(skep, case, Ok(ours), theirs));
-            same.unwrap_or_else(Some)
-        }
-        // How often a `may_goto` lets a program go on depends on the clock in the kernel.
-        Err(NoAnswer::Stopped(why))
-            if matches!(why.kind, FaultKind::Budget { .. })
-                && case.insns.iter().any(|insn| insn.op() == Ok(Op::MayGoto)) =>
-        {
-            None
-        }
-        Err(NoAnswer::Stopped(why)) => Some(format!("skep stops it: {why}")),
+    let ours = match ours {
+        Ok(ours) => ours,
+        Err(why) => match run_without_dead_code(skep, case, why) {
+            Ok(ours) => ours,
+            Err(why) => return Some(why),
+        },
+    };
+    // How often a `may_goto` lets a program go on depends on the clock in the kernel.
+    let budget =
+        |ran: &Ran| ran.fault().is_some_and(|fault| matches!(fault.kind, FaultKind::Budget { .. }));
+    if ours.iter().any(budget) && case.insns().iter().any(|insn| insn.op() == Ok(Op::MayGoto)) {
+        return None;
     }
+    kernel_differs(&ours, theirs)
 }
 
 /// Runs a program that skep refuses for single instructions, if they are never reached.
@@ -143,29 +139,30 @@ fn difference(
 /// The verifier looks at the fields of instructions that it thinks can be reached; skep
 /// looks at all of them.
 fn run_without_dead_code(
-    skep: &mut Skep,
+    skep: &mut Rig,
     case: &Case,
-    mut why: ProgramError,
-) -> Result<Answer, String> {
+    mut why: Refusal,
+) -> Result<Vec<Ran>, String> {
     let mut case = case.clone();
     let mut dead = Vec::new();
     loop {
         use ProgramErrorKind as Kind;
+        let error = &why.error;
         let single = matches!(
-            why.kind,
+            error.kind,
             Kind::Decode(_) | Kind::FramePointerWritten | Kind::DivisionByZero | Kind::NoSkb { .. }
         );
-        if !single || dead.contains(&why.insn) {
+        if !single || dead.contains(&(0, error.insn)) {
             return Err(format!("skep refuses it: {why}"));
         }
-        dead.push(why.insn);
-        case.insns[why.insn as usize] = Op::Exit.row().encode(Insn::default());
-        match skep.run_around(&case, &dead) {
-            Ok(answer) => return Ok(answer),
-            Err(NoAnswer::Refused(next)) => why = next,
-            Err(NoAnswer::Stopped(fault)) => {
-                return Err(format!("skep refuses it: {why}; {fault}"));
-            }
+        dead.push((0, error.insn));
+        case.insns_mut()[error.insn as usize] = Op::Exit.row().encode(Insn::default());
+        match skep.run_around(&case, MAX_INSNS, &dead) {
+            Ok(runs) => match runs[0].fault() {
+                Some(fault) => return Err(format!("skep refuses it: {why}; {fault}")),
+                None => return Ok(runs),
+            },
+            Err(next) => why = next,
         }
     }
 }

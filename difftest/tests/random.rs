@@ -7,7 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use skep_difftest::{Case, MEMORY, NoAnswer, Rng, Skep, random_insns};
+use skep_difftest::{Case, CaseMap, Fill, INTERP, MEMORY, Rig, Rng, random_insns};
+use skep_maps::MapType;
 use skep_vm::isa::Insn;
 use skep_vm::prog::{ProgType, SCHED_CLS, SOCKET_FILTER, XDP};
 
@@ -18,24 +19,28 @@ const MAX_INSNS: u64 = 2_000;
 
 #[test]
 fn anything_is_refused_or_stopped_or_ends() {
-    let mut skep = Skep::new(MAX_INSNS);
+    let mut skep = Rig::new(INTERP);
     let (seed, programs) = (seed(), number("SKEP_RANDOM_PROGRAMS", PROGRAMS));
     let start = Instant::now();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for program in 0..programs {
         let mut rng = Rng::new(seed.wrapping_add(program));
         let case = anything(&mut rng);
-        let what = match skep.run(&case) {
-            Ok(_) => "run",
-            Err(NoAnswer::Refused(error)) => {
-                assert!((error.insn as usize) < case.insns.len().max(1), "{error}");
+        let what = match skep.run(&case, MAX_INSNS) {
+            Ok(runs) => match runs[0].fault() {
+                None => "run",
+                Some(fault) => {
+                    let insns = fault.insns.expect("the interpreter counts");
+                    assert!(insns <= MAX_INSNS, "{insns} instructions: {fault}");
+                    assert!((fault.insn as usize) < case.insns().len(), "{fault}");
+                    assert!(!fault.to_string().is_empty());
+                    "stopped"
+                }
+            },
+            Err(refusal) => {
+                let error = refusal.error;
+                assert!((error.insn as usize) < case.insns().len().max(1), "{error}");
                 "refused"
-            }
-            Err(NoAnswer::Stopped(fault)) => {
-                assert!(fault.insns <= MAX_INSNS, "{} instructions: {fault}", fault.insns);
-                assert!((fault.insn as usize) < case.insns.len(), "{fault}");
-                assert!(!fault.to_string().is_empty());
-                "stopped"
             }
         };
         *counts.entry(what).or_default() += 1;
@@ -58,5 +63,11 @@ fn anything(rng: &mut Rng) -> Case {
         random_insns(rng)
     };
     let prog_type = *rng.pick(&TYPES);
-    Case { prog_type, insns, memory: rng.bytes(MEMORY), packet: rng.bytes(72) }
+    let memory = rng.bytes(MEMORY);
+    if prog_type.is_none() {
+        return Case::single(prog_type, insns, memory);
+    }
+    let mut map = CaseMap::new(MapType::Array, 4, u32::try_from(MEMORY).expect("small"), 1);
+    map.fill.push((vec![0; 4], Fill::Bytes(memory)));
+    Case { maps: vec![map], ..Case::single(prog_type, insns, rng.bytes(72)) }
 }

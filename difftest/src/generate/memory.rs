@@ -4,18 +4,37 @@ use skep_vm::isa::{Op, Row, Shape};
 
 use super::{Place, Writer};
 use crate::code::{Fields, fetches, is_cmpxchg, rows, width};
-use crate::layout::{CALLEE_STACK, DATA, PACKET, POINTER, SPARE, STACK};
+use crate::layout::{CALLEE_STACK, CTX, DATA, PACKET, POINTER, STACK};
 
 /// Bytes that a register points into.
 #[derive(Debug, Clone, Copy)]
-struct Area {
-    place: Place,
-    base: u8,
+pub(super) struct Area {
+    pub(super) place: Place,
+    pub(super) base: u8,
     /// The displacement of its first byte from the register.
-    first: i16,
-    len: i16,
+    pub(super) first: i16,
+    pub(super) len: i16,
     /// Whether the register is at an address that the verifier does not know exactly.
-    indexed: bool,
+    pub(super) indexed: bool,
+}
+
+/// A pointer that is kept over statements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) at: At,
+    pub(super) len: i16,
+    /// Whether its memory may be written, by atomic operations, too.
+    pub(super) writable: bool,
+    /// Whether a number may be added to it.
+    pub(super) indexable: bool,
+}
+
+/// Where a pointer is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At {
+    Register(u8),
+    /// On the stack, at an offset from r10.
+    Slot(i16),
 }
 
 /// Shapes that access memory; the more often listed, the more often written.
@@ -38,7 +57,7 @@ impl Writer<'_> {
         let place = *self.rng.pick(&places);
         if place == Place::Stack && self.rng.one_in(2) {
             let len = self.stack_len();
-            self.accesses(Area { place, base: 10, first: SPARE - len, len, indexed: false });
+            self.accesses(Area { place, base: 10, first: CTX - len, len, indexed: false });
             return;
         }
         let base = self.free();
@@ -50,16 +69,16 @@ impl Writer<'_> {
         self.settle(base);
     }
 
-    fn stack_len(&self) -> i16 {
+    pub(super) fn stack_len(&self) -> i16 {
         if self.current == 0 { STACK } else { CALLEE_STACK }
     }
 
     /// Makes `base` a pointer.
-    fn point(&mut self, place: Place, base: u8) -> Area {
+    pub(super) fn point(&mut self, place: Place, base: u8) -> Area {
         let (first, len) = match place {
             Place::Stack => {
                 self.code.mov_reg(base, 10);
-                (SPARE - self.stack_len(), self.stack_len())
+                (CTX - self.stack_len(), self.stack_len())
             }
             Place::Memory => {
                 let len = i16::try_from(DATA).expect("a small memory");
@@ -80,6 +99,14 @@ impl Writer<'_> {
                 self.code.load(base, 10, POINTER);
                 (0, CALLEE_STACK)
             }
+            Place::Held(held) => {
+                let Held { at, len, .. } = self.held[held];
+                match at {
+                    At::Register(register) => self.code.mov_reg(base, register),
+                    At::Slot(slot) => self.code.load(base, 10, slot),
+                }
+                (0, len)
+            }
         };
         Area { place, base, first, len, indexed: false }
     }
@@ -89,6 +116,7 @@ impl Writer<'_> {
         match place {
             Place::Packet => false,
             Place::Memory => true,
+            Place::Held(held) => self.held[held].indexable && self.held[held].len >= 16,
             Place::Stack | Place::Argument => self.profile.indexes_stack(),
         }
     }
@@ -97,7 +125,10 @@ impl Writer<'_> {
     fn index(&mut self, area: &mut Area) {
         let number = self.free_of(&[area.base]);
         let half = area.len / 2;
-        let imm = i32::from((half - 1) & !7);
+        let half = half.max(8);
+        // All bits below the highest that may be set: 8, 16, 32 and so on less 8.
+        let imm = i32::from((half.unsigned_abs().next_power_of_two() / 2 - 1).max(7) & !7);
+        let half = area.len - i16::try_from(imm).expect("a small area");
         let and = if self.rng.one_in(2) { Op::And64Imm } else { Op::And32Imm };
         self.code.push(and, Fields { dst: number, imm, ..Fields::default() });
         let fields = Fields { dst: area.base, src: number, ..Fields::default() };
@@ -112,7 +143,11 @@ impl Writer<'_> {
             let rows = rows(shape).into_iter().filter(|row| self.profile.has(row));
             let rows: Vec<&Row> = rows.collect();
             let atomic = matches!(shape, Shape::Atomic | Shape::LoadAcquire | Shape::StoreRelease);
-            if rows.is_empty() || atomic && !takes_atomics(area) {
+            let stores = !matches!(shape, Shape::Load | Shape::LoadAcquire);
+            if rows.is_empty()
+                || atomic && !self.takes_atomics(area)
+                || stores && !self.is_writable(area.place)
+            {
                 continue;
             }
             let row = *self.rng.pick(&rows);
@@ -124,6 +159,9 @@ impl Writer<'_> {
         // The verifier wants accesses of the stack aligned, as atomic ones must be.
         let on_stack = matches!(area.place, Place::Stack | Place::Argument);
         let width = width(row);
+        if width > area.len {
+            return;
+        }
         let step = if on_stack || atomic { width } else { 1 };
         let choices = u64::from(((area.len - width) / step + 1).unsigned_abs());
         let at = step * i16::try_from(self.rng.below(choices)).expect("a small area");
@@ -177,25 +215,68 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes r1 a pointer to [`CALLEE_STACK`] bytes, for a callee.
-    pub(super) fn point_for_callee(&mut self) {
-        let places = self.places().into_iter().filter(|&place| place != Place::Packet);
+    /// Makes a register a pointer to [`CALLEE_STACK`] bytes, for a callee.
+    pub(super) fn point_for_callee(&mut self, register: u8) {
+        let places = self.places().into_iter();
+        let places = places.filter(|&place| !matches!(place, Place::Packet | Place::Held(_)));
+        // What callbacks get must be on the stack, the verifier finds.
+        let anywhere = register == 1 || self.profile.goes_wrong();
+        let places = places.filter(|&place| anywhere || place == Place::Stack);
         let places: Vec<Place> = places.collect();
         let place = *self.rng.pick(&places);
-        let area = self.point(place, 1);
+        let area = self.point(place, register);
         let slots = u64::from(((area.len - CALLEE_STACK) / 8 + 1).unsigned_abs());
         let slot = 8 * i32::try_from(self.rng.below(slots)).expect("a small area");
         let imm = i32::from(area.first) + slot;
-        self.code.push(Op::Add64Imm, Fields { dst: 1, imm, ..Fields::default() });
+        self.code.push(Op::Add64Imm, Fields { dst: register, imm, ..Fields::default() });
     }
-}
 
-/// The verifier allows no atomic operation on packets, nor on a stack slot that it does
-/// not know.
-fn takes_atomics(area: Area) -> bool {
-    match area.place {
-        Place::Memory => true,
-        Place::Packet => false,
-        Place::Stack | Place::Argument => !area.indexed,
+    fn is_writable(&self, place: Place) -> bool {
+        match place {
+            Place::Held(held) => self.held[held].writable,
+            _ => true,
+        }
+    }
+
+    /// The verifier allows no atomic operation on packets, nor on a stack slot that it does
+    /// not know.
+    fn takes_atomics(&self, area: Area) -> bool {
+        match area.place {
+            Place::Memory => true,
+            Place::Packet => false,
+            Place::Held(held) => self.held[held].writable && self.held[held].indexable,
+            Place::Stack | Place::Argument => !area.indexed,
+        }
+    }
+
+    /// Keeps a pointer to `len` bytes, in a register or in a stack slot, while `body` is
+    /// written. Afterwards its register holds a number, as it does where there is no room.
+    pub(super) fn holding(
+        &mut self,
+        pointer: u8,
+        len: i16,
+        writable: bool,
+        body: impl FnOnce(&mut Self),
+    ) {
+        let held = |at| Held { at, len, writable, indexable: true };
+        if let Some(slot) = self.spill_slot().filter(|_| self.rng.one_in(3)) {
+            self.code.store(10, slot, pointer);
+            self.settle(pointer);
+            self.spilled += 1;
+            self.held.push(held(At::Slot(slot)));
+            body(self);
+            self.held.pop();
+            self.spilled -= 1;
+        } else if let Some(kept) = self.keep() {
+            self.code.mov_reg(kept, pointer);
+            self.settle(pointer);
+            self.pointers.push(kept);
+            self.held.push(held(At::Register(kept)));
+            body(self);
+            self.held.pop();
+            self.unlock(kept);
+        } else {
+            self.settle(pointer);
+        }
     }
 }

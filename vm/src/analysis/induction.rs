@@ -36,6 +36,8 @@ struct Test {
     /// Goes on while this holds for the counter and the bound.
     cond: Cond,
     width: Width,
+    /// Whether the counter is advanced in 32 bits.
+    narrow: bool,
     reg: u8,
     /// What is added each time round, exactly.
     step: i64,
@@ -154,8 +156,13 @@ impl Test {
                 _ => return None,
             },
         };
-        let bound = if self.width == Width::W32 { bound.low() } else { bound };
         let signed = matches!(self.cond, Cond::Slt | Cond::Sle | Cond::Sgt | Cond::Sge);
+        let bound = match self.width {
+            Width::W64 => bound,
+            // The comparison sees the low half, as a number with a sign perhaps.
+            Width::W32 if signed && bound.low().max > i32::MAX as u64 => return None,
+            Width::W32 => bound.low(),
+        };
         // All numbers as 128-bit ones, so that nothing wraps here; that nothing wraps there is
         // looked at below.
         let pair = |num: Num| match signed {
@@ -186,13 +193,18 @@ impl Test {
         } else {
             (least + rounds * step, most.max(first_most))
         };
-        let range = match (self.width, signed) {
-            (Width::W64, true) => i128::from(i64::MIN)..=i128::from(i64::MAX),
-            (Width::W64, false) => 0..=i128::from(u64::MAX),
-            (Width::W32, true) => 0..=i128::from(i32::MAX),
-            (Width::W32, false) => 0..=i128::from(u32::MAX),
+        // Where the numbers stay among these, nothing wraps, and all halves compared are whole.
+        let (floor, ceiling) = match (self.width, signed) {
+            (Width::W64, true) => (i128::from(i64::MIN), i128::from(i64::MAX)),
+            (Width::W64, false) => (0, i128::from(u64::MAX)),
+            (Width::W32, true) => (0, i128::from(i32::MAX)),
+            (Width::W32, false) => (0, i128::from(u32::MAX)),
         };
-        let fits = range.contains(&lowest) && range.contains(&highest);
+        let (floor, ceiling) = match self.narrow {
+            true => (floor.max(0), ceiling.min(i128::from(u32::MAX))),
+            false => (floor, ceiling),
+        };
+        let fits = floor <= lowest && highest <= ceiling;
         fits.then_some(u64::try_from(rounds).ok()?)
     }
 }
@@ -218,8 +230,8 @@ fn note(insn: &Insn, at: (usize, u32), inner: bool, changes: &mut [Changes; 11])
         match added {
             Some((by, width)) if !inner => {
                 change.narrow |= width == Width::W32;
-                change.up += by.max(0);
-                change.down += by.min(0);
+                change.up = change.up.saturating_add(by.max(0));
+                change.down = change.down.saturating_add(by.min(0));
             }
             _ => change.other = true,
         }
@@ -272,8 +284,8 @@ fn test(
     if !stepped && !flow.dominates(block, change.at.0) {
         return None;
     }
-    let width = if change.narrow { Width::W32 } else { width };
-    Some(Test { cond, width, reg, step: change.up + change.down, stepped, bound })
+    let (step, narrow) = (change.up + change.down, change.narrow);
+    (step != 0).then_some(Test { cond, width, narrow, reg, step, stepped, bound })
 }
 
 /// The mark of what control brings together at a place of a block that starts at `start`.

@@ -146,7 +146,7 @@ impl Pointer {
 
     /// Further on by a constant.
     pub(crate) fn moved(self, by: i64) -> Option<Self> {
-        let fixed = self.fixed.checked_add(by).filter(|fixed| fixed.abs() <= MOST_OFFSET)?;
+        let fixed = self.fixed.checked_add(by).filter(|fixed| fixed.unsigned_abs() <= MOST_OFFSET.unsigned_abs())?;
         Some(Self { fixed, ..self })
     }
 

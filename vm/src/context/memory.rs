@@ -32,6 +32,8 @@ pub(crate) struct ContextMemory {
     layout: Option<Layout>,
     /// What of the packet's memory is accessible: first and behind last.
     open: (u32, u32),
+    /// What of it may not be zero: all that was open since it was cleared.
+    used: (u32, u32),
 }
 
 /// For which type the context's rights are set, and how many bytes it has.
@@ -75,6 +77,7 @@ impl ContextMemory {
             packet: span(room, "packet")?,
             layout: None,
             open: (0, 0),
+            used: (HEADROOM, HEADROOM),
         })
     }
 
@@ -176,6 +179,7 @@ impl ContextMemory {
         let bytes = &headers[..known];
         let len = check_length(bytes, len, prog_type)?;
         self.lay_out(prog_type);
+        self.clear_around(HEADROOM, HEADROOM + len);
         let start = self.packet.ptr().offset() + HEADROOM;
         let (kind, data, hard_start, hard_end) = match prog_type.context {
             Context::Skb(Start::Network) => {
@@ -325,6 +329,19 @@ impl ContextMemory {
             self.packet.set_access(open.0..open.1, Access::ReadWrite);
             self.open = open;
         }
+        self.used = (self.used.0.min(open.0), self.used.1.max(open.1));
+    }
+
+    /// Zeroes what earlier packets have left around the packet from `start` to `end`, which
+    /// programs can come to see (`BPF_PROG_TEST_RUN` takes a fresh page).
+    fn clear_around(&mut self, start: u32, end: u32) {
+        let (first, last) = self.used;
+        for (from, to) in [(first, start.min(last)), (end.max(first), last)] {
+            if from < to {
+                self.packet.part(from, to - from).fill(0);
+            }
+        }
+        self.used = (start, end);
     }
 
     /// The packet after a run, as `BPF_PROG_TEST_RUN` gives it: XDP metadata first; an

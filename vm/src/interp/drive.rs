@@ -121,6 +121,7 @@ fn go_on(
 
 #[cold]
 fn fault(run: &Run<'_>, program: &Program, regs: &Regs, pc: usize, kind: FaultKind) -> Box<Fault> {
-    let insns = run.executed().cast_unsigned();
-    Fault::at(program, pc, regs.visible().map(Some), Some(insns), kind)
+    // A part of what native code has executed before is not counted.
+    let insns = run.counts().then(|| run.executed().cast_unsigned());
+    Fault::at(program, pc, regs.visible().map(Some), insns, kind)
 }

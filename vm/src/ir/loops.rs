@@ -77,6 +77,11 @@ impl Flow {
         flow
     }
 
+    /// Whether control can come to a block.
+    pub(crate) fn is_reached(&self, block: usize) -> bool {
+        self.place[block] != NONE
+    }
+
     /// Where a reachable block stands in the order.
     pub(crate) fn place_of(&self, block: usize) -> usize {
         self.place[block]

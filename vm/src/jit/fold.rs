@@ -31,15 +31,17 @@ pub(super) struct Folds {
 impl Folds {
     pub(super) fn of(ir: &Ir, function: &Function, flow: &Flow) -> Self {
         let mut folds = Self::default();
+        let number = |block: u32| (block - function.blocks.start) as usize;
         for block in function.blocks.clone() {
             let Edges::Two { taken, next } = ir.blocks[block as usize].edges else { continue };
             let last = ir.insns[ir.blocks[block as usize].end as usize - 1];
-            if !matches!(last.kind(), Kind::Jump(..)) || taken == next {
+            let reached = flow.is_reached(number(block));
+            if !reached || !matches!(last.kind(), Kind::Jump(..)) || taken == next {
                 continue;
             }
             let arm = |at: u32| {
-                let preds = &flow.preds[(at - function.blocks.start) as usize];
-                let only = preds.len() == 1 && at != function.blocks.start && at != block;
+                let preds = &flow.preds[number(at)];
+                let only = preds[..] == [number(block)] && at != function.blocks.start;
                 let end = arm_end(ir, at)?;
                 (only && end != at).then_some(end)
             };

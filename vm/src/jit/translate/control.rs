@@ -11,7 +11,7 @@ use super::super::site::{Site, Why};
 use super::{Extent, Translator};
 use crate::analysis::Sides;
 use crate::ir::{Edges, Insn, Link};
-use crate::isa::{Cond, Kind, Op, Source, Width};
+use crate::isa::{Cond, Kind, Op, Shape, Source, Width};
 use crate::run::MAX_MAY_GOTO;
 use crate::state::State;
 
@@ -225,7 +225,7 @@ impl Translator<'_> {
 
     /// Whether control must look at the time where it goes from one block to another.
     fn looks(&self, from: u32, to: u32) -> bool {
-        let flow = &self.facts.functions[self.number].flow;
+        let flow = self.flow();
         let number = |block: u32| (block - self.first_block) as usize;
         self.pace.looks(self.number, flow, number(from), number(to))
     }
@@ -291,6 +291,8 @@ impl Translator<'_> {
     }
 }
 
+/// Whether what comes behind an instruction may not be executed.
 fn is_call(insn: &Insn) -> bool {
-    matches!(insn.op, Op::CallHelper | Op::CallLocal)
+    let loads_packet = matches!(insn.op.row().shape, Shape::LdAbs | Shape::LdInd);
+    loads_packet || matches!(insn.op, Op::CallHelper | Op::CallLocal)
 }

@@ -31,7 +31,7 @@ use super::stack::MOST_FRAME;
 use super::{Mode, Refusal, Whole};
 use crate::analysis::Facts;
 use crate::interp::POISON;
-use crate::ir::{Function, Ir};
+use crate::ir::{Flow, Function, Ir};
 use crate::program::Program;
 use crate::state::State;
 use control::Then;
@@ -70,7 +70,7 @@ fn make_isa() -> Result<OwnedTargetIsa, String> {
         // `return_call` relies on them.
         ("preserve_frame_pointers", "true"),
         ("unwind_info", "false"),
-        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("enable_verifier", if cfg!(test) { "true" } else { "false" }),
     ] {
         flags.set(name, value).map_err(|e| e.to_string())?;
     }
@@ -228,11 +228,16 @@ impl<'a> Translator<'a> {
         &self.ir.functions[self.number]
     }
 
+    fn flow(&self) -> &'a Flow {
+        &self.facts.functions[self.number].flow
+    }
+
     /// Translates everything; gives the sites.
     fn translate(mut self, isa: &dyn TargetIsa) -> Vec<Site> {
         self.prologue();
         for number in self.function().blocks.clone() {
-            if !self.folds.is_arm(number) {
+            let reached = self.flow().is_reached((number - self.first_block) as usize);
+            if reached && !self.folds.is_arm(number) {
                 self.block(number);
             }
         }
