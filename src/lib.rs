@@ -139,7 +139,6 @@ mod watchdog;
 
 pub use bytes::Bytes;
 pub use engine::engine_by_name;
-pub use skep_vm::Engine;
 pub use error::{Error, ErrorKind};
 pub use host::SystemHost;
 pub use loaded::{Event, Loaded, Lost, Program};
@@ -150,6 +149,7 @@ pub use perf_buffer::{PerfBuffer, PerfSample};
 pub use record::Record;
 pub use ring_buffer::{Records, RingBuffer, Taken};
 pub use runner::{PacketBuffer, Runner};
+pub use skep_vm::Engine;
 pub use snapshot::{MapSnapshot, Snapshot};
 pub use user_ring_buffer::{UserRecord, UserRingBuffer};
 pub use vm::{Vm, VmBuilder};

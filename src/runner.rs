@@ -41,8 +41,9 @@ impl Runner {
     pub fn run(&mut self, program: &Program, input: Input) -> Result<Output, Error> {
         let vm = &self.vm.inner;
         let runner = &mut self.runner;
-        let result =
-            with_limits(vm, self.watched.as_deref(), |limits| runner.run(program.get(), &input, &*vm.host, limits));
+        let result = with_limits(vm, self.watched.as_deref(), |limits| {
+            runner.run(program.get(), &input, &*vm.host, limits)
+        });
         self.finish(program, result).map_err(|(error, _)| error)
     }
 
@@ -58,8 +59,9 @@ impl Runner {
     ) -> Result<Output, (Error, Vec<String>)> {
         let vm = &self.vm.inner;
         let runner = &mut self.runner;
-        let result =
-            with_limits(vm, self.watched.as_deref(), |limits| runner.run(program.get(), input, &*vm.host, limits));
+        let result = with_limits(vm, self.watched.as_deref(), |limits| {
+            runner.run(program.get(), input, &*vm.host, limits)
+        });
         self.finish(program, result)
     }
 
@@ -156,11 +158,7 @@ impl PacketBuffer<'_> {
 
 /// Runs with the machine's limits.
 #[inline]
-fn with_limits<T>(
-    vm: &Inner,
-    watched: Option<&Watched>,
-    run: impl FnOnce(Limits<'_>) -> T,
-) -> T {
+fn with_limits<T>(vm: &Inner, watched: Option<&Watched>, run: impl FnOnce(Limits<'_>) -> T) -> T {
     let limits = Limits { max_insns: vm.max_insns, stop: None, count: vm.count };
     match watched {
         Some(watched) => watched.during(|stop| run(Limits { stop: Some(stop), ..limits })),

@@ -88,7 +88,8 @@ impl Failure {
                 error.insert("file".to_owned(), line.file.to_string().into());
                 error.insert("line".to_owned(), line.line.into());
             }
-            let registers = fault.registers.iter().map(|value| value.map(|value| format!("{value:#x}")));
+            let registers =
+                fault.registers.iter().map(|value| value.map(|value| format!("{value:#x}")));
             error.insert("registers".to_owned(), registers.collect());
         }
         Value::Object(error)
@@ -148,8 +149,7 @@ fn print_place(fault: &Fault) {
     }
     let known = fault.registers.iter().enumerate().filter_map(|(n, value)| Some((n, (*value)?)));
     let written = known.filter(|(_, value)| !skep::is_poison(*value));
-    let mut registers: Vec<String> =
-        written.map(|(n, value)| format!("r{n}={value:#x}")).collect();
+    let mut registers: Vec<String> = written.map(|(n, value)| format!("r{n}={value:#x}")).collect();
     if fault.registers.contains(&None) {
         registers.push("(`--engine interp` shows them all)".to_owned());
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use skep_maps::{CreateError, Map, MapDef, MapType};
 use skep_vm::isa::Insn;
 use skep_vm::{
-    Engine, FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError, Runner,
-    StackKind, prog,
+    Engine, FixedHost, Input, InputError, Limits, Machine, Outcome, Program, ProgramSpec, RunError,
+    Runner, StackKind, prog,
 };
 
 /// A machine like the one of the recordings, with two CPUs, and a runner on each.
@@ -64,8 +64,9 @@ impl Lab {
     pub fn hosted(host: FixedHost) -> Self {
         let machine = Machine::new(Self::CPUS).expect("there is room for a machine");
         let engine = ENGINE.get();
-        let runner =
-            |cpu| RefCell::new(Runner::new(&machine, cpu, engine).expect("there is room for a runner"));
+        let runner = |cpu| {
+            RefCell::new(Runner::new(&machine, cpu, engine).expect("there is room for a runner"))
+        };
         Self { runner: runner(0), other: runner(1), machine, host }
     }
 

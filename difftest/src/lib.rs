@@ -26,8 +26,8 @@ pub mod text;
 
 pub use case::{Case, CaseInput, CaseMap, CaseProgram, Fill, functions};
 pub use engine::{
-    Contents, Difference, ENGINES, End, Engine, INTERP, Load, MakeRunner, Ran, Refusal, Rig, agree,
-    compare, longest_block, same,
+    Contents, Difference, ENGINES, End, Engine, INTERP, JIT, JIT_COUNTING, Load, MakeRunner, Ran,
+    Refusal, Rig, agree, compare, longest_block, same,
 };
 pub use generate::{generate, marks};
 pub use layout::{DATA, MEMORY, OUT};

@@ -1,21 +1,23 @@
 //! The plugin that the public bpf_conformance suite runs a program with.
 //!
 //! ```text
-//! conformance_plugin [MEMORY] < BYTECODE
+//! conformance_plugin [--engine NAME] [MEMORY] < BYTECODE
 //! ```
 //!
 //! Both are bytes in hexadecimal, spaces allowed between them. r1 points to the memory and
 //! r2 is its length; without memory r1 is 0. Prints r0 in hexadecimal, or says on stderr
-//! why there is none and exits with 1.
+//! why there is none and exits with 1. The engine is the default one of the build.
 
 use std::error::Error;
 use std::io::Read;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-use std::{env, io};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use std::{env, io, thread};
 
 use skep_vm::isa::Insn;
-use skep_vm::{FixedHost, Input, Limits, Machine, ProgramSpec, RunError, Runner};
+use skep_vm::{Engine, FixedHost, Input, Limits, Machine, ProgramSpec, RunError, Runner, Stop};
 
 /// How long a program may run.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -35,7 +37,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u64, Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args().skip(1).peekable();
+    let mut engine = Engine::default();
+    if arguments.next_if(|argument| argument == "--engine").is_some() {
+        let name = arguments.next().unwrap_or_default();
+        let found = Engine::ALL.iter().find(|engine| engine.name() == name);
+        engine = *found.ok_or_else(|| format!("there is no engine `{name}`"))?;
+    }
     let memory = bytes(&arguments.next().unwrap_or_default())?;
     if let Some(extra) = arguments.next() {
         return Err(format!("`{extra}` is not understood: give memory in hexadecimal").into());
@@ -48,9 +56,14 @@ fn run() -> Result<u64, Box<dyn Error>> {
     let machine = Machine::new(1)?;
     let spec = ProgramSpec { name: "conformance".to_owned(), insns, ..ProgramSpec::default() };
     let program = machine.load(spec)?;
-    let mut runner = Runner::new(&machine, 0)?;
-    let start = Instant::now();
-    let limits = Limits { max_insns: None, expired: &mut || start.elapsed() > TIME_LIMIT };
+    let mut runner = Runner::new(&machine, 0, engine)?;
+    let cell = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&cell);
+    thread::spawn(move || {
+        thread::sleep(TIME_LIMIT);
+        clock.store(1, Ordering::Relaxed);
+    });
+    let limits = Limits { stop: Some(Stop { cell: &cell, at: 1 }), ..Limits::default() };
     match runner.run(&program, &Input::raw(memory), &FixedHost::default(), limits) {
         Ok(outcome) => Ok(outcome.r0),
         Err(RunError::Fault(fault, _)) => Err(fault),

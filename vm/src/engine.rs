@@ -65,12 +65,7 @@ pub(crate) fn run(
 }
 
 /// Runs a program's entry function in the current frame.
-fn run_entry(
-    run: &mut Run<'_>,
-    program: &Program,
-    r1: u64,
-    r2: u64,
-) -> Result<u64, Box<Fault>> {
+fn run_entry(run: &mut Run<'_>, program: &Program, r1: u64, r2: u64) -> Result<u64, Box<Fault>> {
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     if run.setting.engine == Engine::Jit
         && run.holds_nothing()

@@ -30,8 +30,8 @@ mod runner;
 mod state;
 
 pub use analysis::{AccessReport, Explanation, LoopReport};
-pub use engine::Engine;
 pub use context::{Input, InputError};
+pub use engine::Engine;
 pub use fault::{Fault, FaultKind, MemoryFault};
 pub use host::{Clock, FixedHost, Host, StackKind, Task};
 pub use interp::is_poison;

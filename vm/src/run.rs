@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skep_maps::{Record, Resource, RingBuf, World};
 use skep_memory::{Denied, GuestPtr, GuestSlice, View, Window};
@@ -98,6 +99,7 @@ pub(crate) struct Setting<'r> {
     pub(crate) packet: &'r mut Option<Packet>,
     pub(crate) max_insns: Option<u64>,
     pub(crate) count: bool,
+    pub(crate) stop: Option<Stop<'r>>,
     pub(crate) engine: Engine,
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) host_stack: &'r HostStack,
@@ -172,9 +174,17 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Whether it is to end now.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.setting.stop.is_some_and(|Stop { cell, at }| cell.load(Ordering::Relaxed) == at)
+    }
+
     /// Whether it counts instructions.
     pub(crate) fn counts(&self) -> bool {
-        self.setting.engine == Engine::Interp || self.setting.count || self.setting.max_insns.is_some()
+        self.setting.engine == Engine::Interp
+            || self.setting.count
+            || self.setting.max_insns.is_some()
     }
 
     /// Forgets the run before, on the same setting; it held nothing at its end.
@@ -266,7 +276,7 @@ impl<'r> Run<'r> {
     fn look_closely(&mut self, len: usize) -> Result<bool, FaultKind> {
         if self.state.executed >= self.next_poll {
             self.next_poll = self.state.executed + POLL_EVERY;
-            if self.state.is_stopped() {
+            if self.is_stopped() {
                 return Err(FaultKind::Timeout);
             }
         }
@@ -290,7 +300,7 @@ impl<'r> Run<'r> {
 
     /// Looks at the limits; for helpers that run callbacks in a loop.
     pub(crate) fn poll(&mut self) -> Result<(), Trap> {
-        if self.state.is_stopped() {
+        if self.is_stopped() {
             return Err(Trap::new(FaultKind::Timeout));
         }
         if self.state.executed >= self.next_poll {

@@ -11,9 +11,9 @@ use skep_memory::{
 };
 
 use crate::context::{ContextMemory, Input, InputError, Packet};
+use crate::engine::{self, Engine};
 use crate::fault::Fault;
 use crate::host::Host;
-use crate::engine::{self, Engine};
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
 use crate::jit::HostStack;
 use crate::machine::Machine;
@@ -116,7 +116,8 @@ impl Runner {
             targets: Targets::default(),
             engine,
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-            host_stack: HostStack::new().map_err(|source| MemoryError::Reserve { bytes: HostStack::BYTES, source })?,
+            host_stack: HostStack::new()
+                .map_err(|source| MemoryError::Reserve { bytes: HostStack::BYTES, source })?,
         })
     }
 
@@ -229,6 +230,7 @@ impl Runner {
             packet: &mut self.packet,
             max_insns: limits.max_insns,
             count: limits.count,
+            stop: limits.stop,
             engine: self.engine,
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             host_stack: &self.host_stack,

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use skep_memory::View;
 
@@ -102,14 +102,6 @@ impl State {
             program: 0,
             ended_at: 0,
         }
-    }
-
-    /// Whether the run is to end.
-    #[expect(unsafe_code, reason = "the cell is reached by a raw pointer")]
-    pub(crate) fn is_stopped(&self) -> bool {
-        // SAFETY: the cell outlives the run, whose limits borrow it.
-        let cell = unsafe { &*self.stop };
-        cell.load(Ordering::Relaxed) == self.stop_at
     }
 
     /// Forgets the run before.

@@ -10,9 +10,9 @@ use std::sync::{Arc, LazyLock};
 use skep_maps::{MapDef, MapType, sys};
 use skep_vm::isa::{Insn, Op, ROWS, Row, Shape, assemble};
 use skep_vm::prog::{ProgType, SOCKET_FILTER, XDP};
-use skep_vm::{Engine, 
-    Fault, FaultKind, FixedHost, Input, Limits, Machine, Program, ProgramErrorKind, ProgramSpec,
-    RunError, Runner,
+use skep_vm::{
+    Engine, Fault, FaultKind, FixedHost, Input, Limits, Machine, Program, ProgramErrorKind,
+    ProgramSpec, RunError, Runner,
 };
 
 use vector::{Expected, Vector};
@@ -129,7 +129,8 @@ fn trace(machine: &Arc<Machine>, runner: &mut Runner, vector: Vector, executed: 
         let insn = program.insns()[fault.insn as usize];
         let op = insn.op().expect("it was loaded");
         let (lefts, rights) = executed.entry(op).or_default();
-        let [dst, src] = [insn.dst, insn.src].map(|r| fault.registers.get(usize::from(r)).copied().flatten());
+        let [dst, src] =
+            [insn.dst, insn.src].map(|r| fault.registers.get(usize::from(r)).copied().flatten());
         let right = match op.row().shape {
             Shape::AluImm | Shape::JumpImm => Some(i64::from(insn.imm).cast_unsigned()),
             _ => src,

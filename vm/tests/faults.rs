@@ -19,7 +19,10 @@ use skep_maps::{
     Descriptor, Map, MapDef, MapType, Socket, SocketDef, SpecialField, SpecialKind, sys,
 };
 use skep_vm::isa::assemble;
-use skep_vm::{Engine, Fault, FaultKind, FixedHost, Input, Limits, Machine, ProgramSpec, RunError, Runner, Stop, prog};
+use skep_vm::{
+    Engine, Fault, FaultKind, FixedHost, Input, Limits, Machine, ProgramSpec, RunError, Runner,
+    Stop, prog,
+};
 
 fn main() {
     let files = files();

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use skep_vm::isa::{DecodeError, Insn};
 use skep_vm::{
-    Engine, FaultKind, FixedHost, Input, Limits, Machine, ProgramErrorKind, ProgramSpec, Refusal, RunError, Runner,
+    Engine, FaultKind, FixedHost, Input, Limits, Machine, ProgramErrorKind, ProgramSpec, Refusal,
+    RunError, Runner,
 };
 
 use vector::{Expected, Vector};

@@ -1,6 +1,5 @@
 //! Whether an access is proven.
 
-use skep_maps::Map;
 use skep_memory::Access;
 
 use super::Setting;
@@ -99,8 +98,9 @@ impl Setting<'_> {
 /// Whether programs may access bytes of a map's values.
 fn grants(def: &skep_maps::MapDef, (start, end): (i64, i64), access: Access) -> bool {
     let inside = 0 <= start && end <= i64::from(def.value_size);
-    let special = def.special.iter().any(|field| {
-        start < i64::from(field.offset + field.size) && i64::from(field.offset) < end
-    });
+    let special = def
+        .special
+        .iter()
+        .any(|field| start < i64::from(field.offset + field.size) && i64::from(field.offset) < end);
     inside && !special && def.program_access().allows(access)
 }

@@ -36,6 +36,11 @@ impl Setting<'_> {
         {
             return None;
         }
+        if let (Some(a), Some(b)) = (a.num().value(), b.num().value())
+            && !cond.holds(width, a, b)
+        {
+            return None;
+        }
         if width == Width::W64 {
             packet_bound(&mut state, cond, a, b);
             packet_bound(&mut state, mirrored(cond), b, a);

@@ -1,6 +1,6 @@
 //! What calls make of what is known.
 
-use skep_maps::{Map, MapType};
+use skep_maps::MapType;
 use skep_memory::Access;
 
 use super::Setting;
@@ -54,7 +54,7 @@ impl Setting<'_> {
     fn written(&self, state: &mut State, index: usize, helper: &Helper) {
         let size = helper.args.get(index + 1).filter(|kind| **kind == helpers::SIZE);
         let size = size.and_then(|_| state.regs[index + 2].num().value());
-        let size = size.map(|size| i64::from(size as u32));
+        let size = size.map(|size| i64::try_from(size & u64::from(u32::MAX)).unwrap_or(i64::MAX));
         match (state.regs[index + 1].pointer(), size) {
             (Some(pointer), Some(size)) if pointer.region == Region::Frame => {
                 let (least, most) = pointer.span();
@@ -77,10 +77,12 @@ impl Setting<'_> {
         const RESERVE: u32 = 131;
         match helper.id {
             LOOKUP | LOOKUP_PERCPU => self.found(state.regs[1], mark),
-            RESERVE => match state.regs[2].num().value().and_then(|size| u32::try_from(size).ok()) {
-                Some(size) => Value::Nullable(Pointer::to(Region::Record(size)), mark),
-                None => Value::ANY,
-            },
+            RESERVE => {
+                match state.regs[2].num().value().and_then(|size| u32::try_from(size).ok()) {
+                    Some(size) => Value::Nullable(Pointer::to(Region::Record(size)), mark),
+                    None => Value::ANY,
+                }
+            }
             _ => Value::ANY,
         }
     }

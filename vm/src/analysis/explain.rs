@@ -1,7 +1,5 @@
 //! What the analysis has found, in words.
 
-use skep_maps::Map;
-
 use super::value::{Pointer, Region, Value};
 use super::{Facts, Proof, access_of};
 use crate::program::Program;

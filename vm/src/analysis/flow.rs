@@ -156,9 +156,10 @@ impl Pass<'_, '_> {
                 vec![(number(taken), if_taken), (number(next), if_not)]
             }
         };
-        let changed = behind.iter().enumerate().filter(|(at, new)| {
-            self.behind[block].get(*at).is_none_or(|old| old != *new)
-        });
+        let changed = behind
+            .iter()
+            .enumerate()
+            .filter(|(at, new)| self.behind[block].get(*at).is_none_or(|old| old != *new));
         let changed = changed.map(|(_, (to, _))| *to).collect();
         self.behind[block] = behind;
         changed

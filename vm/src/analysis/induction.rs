@@ -85,7 +85,8 @@ impl Induction {
             });
         let registers = registers.collect();
         let tests = this.blocks.iter();
-        let tests = tests.filter_map(|&block| test(ir, function, flow, this, number, block, &changes));
+        let tests =
+            tests.filter_map(|&block| test(ir, function, flow, this, number, block, &changes));
         Self { registers, tests: tests.collect() }
     }
 
@@ -123,7 +124,8 @@ impl Counter {
                 // Only where nothing wraps do the numbers stay in between.
                 let min = num.min.checked_add_signed(down)?;
                 let max = num.max.checked_add_signed(up)?;
-                let fits = if self.narrow { max <= u64::from(u32::MAX) } else { max <= i64::MAX as u64 };
+                let fits =
+                    if self.narrow { max <= u64::from(u32::MAX) } else { max <= i64::MAX as u64 };
                 let align = num.trailing_zeros().min(self.alignment());
                 fits.then(|| Value::Num(Num::range_of_multiples(min, max, align)))
             }
@@ -132,7 +134,10 @@ impl Counter {
                 let var = (least.checked_add(down)?, most.checked_add(up)?);
                 let align = pointer.alignment().min(self.alignment());
                 let moved = Pointer { fixed: 0, var, align, mark, ..pointer };
-                moved.moved(0).filter(|_| var.0.abs().max(var.1.abs()) < 1 << 29).map(Value::Pointer)
+                moved
+                    .moved(0)
+                    .filter(|_| var.0.abs().max(var.1.abs()) < 1 << 29)
+                    .map(Value::Pointer)
             }
             _ => None,
         }

@@ -39,8 +39,8 @@ use crate::prog::{Context, ProgType, skb, xdp};
 use crate::program::Program;
 
 use access::Wish;
-use state::State;
 pub use explain::{AccessReport, Explanation, LoopReport};
+use state::State;
 pub(crate) use value::{Pointer, Region, Value};
 
 /// What is known of a program.
@@ -135,7 +135,8 @@ impl Facts {
         while let Some(number) = dirty.pop_first() {
             let Some(entry) = entries[number].clone() else { continue };
             let function = &ir.functions[number];
-            known[number] = flow::known(&mut setting, ir, function, &flows[number], &entry).map(Arc::new);
+            known[number] =
+                flow::known(&mut setting, ir, function, &flows[number], &entry).map(Arc::new);
             if known[number].is_none() {
                 // Nothing is known of what it calls, either.
                 setting.calls_unknown = true;
@@ -155,13 +156,12 @@ impl Facts {
                 }
             }
         }
-        let mut facts =
-            Self {
-                accesses: BTreeMap::new(),
-                calls: BTreeMap::new(),
-                jumps: BTreeMap::new(),
-                functions: Vec::new(),
-            };
+        let mut facts = Self {
+            accesses: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            jumps: BTreeMap::new(),
+            functions: Vec::new(),
+        };
         for ((number, flow), known) in flows.into_iter().enumerate().zip(known) {
             let rounds = match known {
                 Some(known) => {
@@ -253,7 +253,7 @@ impl Setting<'_> {
                     facts.calls.extend(self.call_facts(&state, insn).map(|call| (index, call)));
                 }
                 if index + 1 == extent.end
-                    && extent.edges.iter().any(|to| flow.leads_back(block, to as usize - first))
+                    && extent.edges.iter().any(|to| self.leads_back(flow, (first, block), to))
                     && let Some(sides) = sides(&state, insn)
                 {
                     facts.jumps.insert(index, sides);
@@ -263,6 +263,13 @@ impl Setting<'_> {
         }
         self.calls.clear();
         self.calls_unknown = false;
+    }
+
+    /// Whether an edge leads back, past a `goto` perhaps.
+    fn leads_back(&self, flow: &Flow, (first, block): (usize, usize), to: u32) -> bool {
+        let number = |block: u32| block as usize - first;
+        flow.leads_back(block, number(to))
+            || self.ir.goto_of(to).is_some_and(|next| flow.leads_back(number(to), number(next)))
     }
 
     /// What is known of a call on a map.

@@ -110,9 +110,12 @@ impl Num {
         }
         let grown = Self { min, max, smin, smax, zeros: zeros & before.zeros };
         // The range of 32 bits is one of zero bits, too.
-        Self { zeros: grown.zeros & !(u64::MAX.checked_shr(max.leading_zeros()).unwrap_or(0)), ..grown }
-            .settled()
-            .unwrap_or(Self::ANY)
+        Self {
+            zeros: grown.zeros & !(u64::MAX.checked_shr(max.leading_zeros()).unwrap_or(0)),
+            ..grown
+        }
+        .settled()
+        .unwrap_or(Self::ANY)
     }
 
     /// Its low 32 bits.
@@ -410,15 +413,8 @@ mod tests {
 
     /// Numbers at the edges, where mistakes are.
     fn number() -> impl Strategy<Value = u64> {
-        let near = prop::sample::select(vec![
-            0u64,
-            1 << 7,
-            1 << 15,
-            1 << 31,
-            1 << 32,
-            1 << 63,
-            u64::MAX,
-        ]);
+        let near =
+            prop::sample::select(vec![0u64, 1 << 7, 1 << 15, 1 << 31, 1 << 32, 1 << 63, u64::MAX]);
         let near = (near, -3i64..=3).prop_map(|(at, by)| at.wrapping_add_signed(by));
         prop_oneof![near, any::<u64>(), 0u64..5000]
     }

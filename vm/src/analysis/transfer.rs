@@ -33,7 +33,9 @@ impl Setting<'_> {
                 };
             }
             Kind::Unary(_) => state.regs[dst] = unary(insn.op, state.regs[dst].num()),
-            Kind::Movsx { from, .. } => state.regs[dst] = movsx(insn.op, from, state.regs[src].num()),
+            Kind::Movsx { from, .. } => {
+                state.regs[dst] = movsx(insn.op, from, state.regs[src].num())
+            }
             Kind::Load { size, signed } => {
                 state.regs[dst] = self.load(state, src, insn, size, signed);
             }

@@ -82,7 +82,11 @@ impl Value {
             Self::Num(num) => num,
             // The window ends at 4 GiB, and nothing lies in its first and last 64 KiB.
             Self::Pointer(pointer) | Self::Nullable(pointer, _) => {
-                if pointer.is_near() { Num::bits(32) } else { Num::ANY }
+                if pointer.is_near() {
+                    Num::bits(32)
+                } else {
+                    Num::ANY
+                }
             }
             Self::PacketEnd | Self::Map(_) | Self::Inner(_) | Self::NullableInner(..) => {
                 Num::bits(32)
@@ -146,7 +150,10 @@ impl Pointer {
 
     /// Further on by a constant.
     pub(crate) fn moved(self, by: i64) -> Option<Self> {
-        let fixed = self.fixed.checked_add(by).filter(|fixed| fixed.unsigned_abs() <= MOST_OFFSET.unsigned_abs())?;
+        let fixed = self
+            .fixed
+            .checked_add(by)
+            .filter(|fixed| fixed.unsigned_abs() <= MOST_OFFSET.unsigned_abs())?;
         Some(Self { fixed, ..self })
     }
 

@@ -8,7 +8,7 @@ use crate::run::{Held, Run, Trap};
 
 pub(super) fn lock(run: &mut Run<'_>, _call: &Call<'_>, lock: GuestPtr) -> Return {
     let world = run.world();
-    let mut stopped = || run.state.is_stopped();
+    let mut stopped = || run.is_stopped();
     if !world.locks().acquire(lock, &mut stopped) {
         return Err(Trap::new(FaultKind::Timeout));
     }

@@ -17,7 +17,7 @@ mod packet;
 mod perf;
 mod probe;
 mod redirect;
-mod ring;
+pub(crate) mod ring;
 mod sockets;
 mod stack;
 mod strings;
@@ -170,7 +170,8 @@ pub(crate) fn moves_packet(helper: &Helper) -> bool {
         "tail_call",
         "get_stack",
     ];
-    changes_everything(helper) || (helper.args.contains(&Ctx::KIND) && !STAYS.contains(&helper.name))
+    changes_everything(helper)
+        || (helper.args.contains(&Ctx::KIND) && !STAYS.contains(&helper.name))
 }
 
 /// Whether records of ring buffers may be given up by a helper.
@@ -184,6 +185,12 @@ pub(crate) fn ends_records(helper: &Helper) -> bool {
 pub(crate) fn needs_frame(position: u32) -> bool {
     let kinds = [Function::KIND, DynptrArg::KIND, NewDynptr::KIND];
     at(position as usize).args.iter().any(|kind| kinds.contains(kind))
+}
+
+/// Whether a helper takes a lock.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub(crate) fn locks(position: u32) -> bool {
+    at(position as usize).name == "spin_lock"
 }
 
 /// Whether a helper looks a key up, and so may find a socket, which the run then holds.
@@ -360,8 +367,8 @@ helpers! {
     123 get_current_ancestor_cgroup_id(u64) => cgroup::current_ancestor_id;
     125 ktime_get_boot_ns() => system::ktime_get_boot_ns;
     130 ringbuf_output(RingMap, ReadMem, Size, u64) => ring::output;
-    131 ringbuf_reserve(RingMap, u64, u64) => ring::reserve;
-    132 ringbuf_submit(u64, u64) => ring::submit;
+    131 ringbuf_reserve(RingMap, u64, u64) => ring::reserve_elem;
+    132 ringbuf_submit(u64, u64) => ring::submit_elem;
     133 ringbuf_discard(u64, u64) => ring::discard;
     134 ringbuf_query(RingMap, u64) => ring::query;
     160 ktime_get_coarse_ns() => system::ktime_get_coarse_ns;

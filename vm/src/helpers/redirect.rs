@@ -61,7 +61,8 @@ pub(super) fn redirect_map<'r>(
 
 /// Redirects to a device by its number (kernel `bpf_xdp_redirect` and `bpf_redirect`).
 pub(super) fn redirect(run: &mut Run<'_>, call: &Call<'_>, ifindex: u64, flags: u64) -> Return {
-    let (known, refused, verdict) = match call.program(run).prog_type().and_then(|t| t.redirects()) {
+    let (known, refused, verdict) = match call.program(run).prog_type().and_then(|t| t.redirects())
+    {
         Some(4) => (0, XDP_ABORTED, XDP_REDIRECT),
         Some(_) => (BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_REDIRECT),
         None => return Err(cannot("redirect", "to a device")),

@@ -8,27 +8,39 @@ use super::{Call, Return};
 use crate::fault::FaultKind;
 use crate::run::{Held, Run, Trap};
 
-pub(super) fn reserve<'r>(
+pub(super) fn reserve_elem<'r>(
     run: &mut Run<'r>,
     _call: &Call<'_>,
     ring: &'r RingBuf,
     size: u64,
     flags: u64,
 ) -> Return {
-    if flags != 0 {
-        return Ok(0);
-    }
-    let Some(record) = ring.reserve(size) else {
-        return Ok(0);
-    };
-    run.held.push(Held::Record(ring, record));
-    Ok(record.ptr.addr())
+    Ok(reserve(run, ring, size, flags))
 }
 
-pub(super) fn submit(run: &mut Run<'_>, _call: &Call<'_>, ptr: u64, flags: u64) -> Return {
+/// Reserves a record, which the run then holds; its address, or 0.
+#[inline]
+pub(crate) fn reserve<'r>(run: &mut Run<'r>, ring: &'r RingBuf, size: u64, flags: u64) -> u64 {
+    if flags != 0 {
+        return 0;
+    }
+    let Some(record) = ring.reserve(size) else {
+        return 0;
+    };
+    run.held.push(Held::Record(ring, record));
+    record.ptr.addr()
+}
+
+pub(super) fn submit_elem(run: &mut Run<'_>, _call: &Call<'_>, ptr: u64, flags: u64) -> Return {
+    submit(run, ptr, flags).map(|()| 0)
+}
+
+/// Submits a record that the run holds.
+#[inline]
+pub(crate) fn submit(run: &mut Run<'_>, ptr: u64, flags: u64) -> Result<(), Trap> {
     let (ring, record) = give_up(run, "ringbuf_submit", ptr)?;
     ring.commit(record, false, flags);
-    Ok(0)
+    Ok(())
 }
 
 pub(super) fn discard(run: &mut Run<'_>, _call: &Call<'_>, ptr: u64, flags: u64) -> Return {

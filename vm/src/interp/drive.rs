@@ -3,8 +3,8 @@
 use super::exec::{Exact, Loose, Stop, Why, exec};
 use super::op::Regs;
 use crate::engine;
-use crate::ir::Function;
 use crate::fault::{Fault, FaultKind, MemoryFault};
+use crate::ir::Function;
 use crate::program::Program;
 use crate::run::{Run, Trap};
 

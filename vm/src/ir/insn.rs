@@ -34,7 +34,10 @@ pub(crate) enum Link {
     /// It loads the handle of a map: index in the program's maps.
     Map(u32),
     /// It loads the address of a byte of a map's only value.
-    MapValue { map: u32, offset: u32 },
+    MapValue {
+        map: u32,
+        offset: u32,
+    },
     /// It calls a helper: its place in the table.
     Helper(u32),
     /// It makes a tail call.

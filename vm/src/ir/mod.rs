@@ -73,6 +73,16 @@ impl Ir {
         Some(&self.functions[index])
     }
 
+    /// Where a block leads that is a `goto` and nothing else.
+    pub(crate) fn goto_of(&self, block: u32) -> Option<u32> {
+        let Block { start, end, edges } = self.blocks[block as usize];
+        let only = end - start == 1 && self.insns[start as usize].jump_target().is_some();
+        match edges {
+            Edges::One(to) if only => Some(to),
+            _ => None,
+        }
+    }
+
     /// Which function starts at an index.
     pub(crate) fn function_index(&self, start: u32) -> Option<usize> {
         self.functions.binary_search_by_key(&start, |f| f.start).ok()

@@ -125,10 +125,15 @@ fn why(run: &Run<'_>, program: &Program, site: Site) -> FaultKind {
         Why::Stopped => FaultKind::Timeout,
         Why::Budget => FaultKind::Budget { limit: run.setting.max_insns.unwrap_or(u64::MAX) },
         Why::Called | Why::Impossible => match insn.link {
-            Link::NoHelper => helpers::missing((insn.imm & u64::from(u32::MAX)) as u32),
+            Link::NoHelper => helpers::missing(low(insn.imm)),
             _ => FaultKind::Unsupported(engine::unsupported(insn)),
         },
     }
+}
+
+/// The low half of a number.
+fn low(number: u64) -> u32 {
+    u32::try_from(number & u64::from(u32::MAX)).expect("it has 32 bits")
 }
 
 #[cold]
@@ -177,9 +182,8 @@ pub(super) fn tail_call(
 /// Lets native code find a target by itself from now on; the runner's cache holds it.
 fn remember(run: &Run<'_>, id: u32, code: u64) {
     let mark = if run.mode() == Mode::Counting { Target::COUNTING } else { 0 };
-    let id = u64::from(id);
     if let Some(place) = run.setting.targets.get(id as usize % Target::COUNT) {
-        place.set(Target { id: id | mark, code });
+        place.set(Target { id: u64::from(id) | mark, code });
     }
 }
 

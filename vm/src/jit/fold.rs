@@ -49,8 +49,12 @@ impl Folds {
                 (Some(a), Some(b)) if a == b => {
                     Fold { taken: Some(taken), next: Some(next), join: a }
                 }
-                (Some(end), _) if end == next => Fold { taken: Some(taken), next: None, join: next },
-                (_, Some(end)) if end == taken => Fold { taken: None, next: Some(next), join: taken },
+                (Some(end), _) if end == next => {
+                    Fold { taken: Some(taken), next: None, join: next }
+                }
+                (_, Some(end)) if end == taken => {
+                    Fold { taken: None, next: Some(next), join: taken }
+                }
                 _ => continue,
             };
             let used = |arm: Option<u32>| arm.is_some_and(|arm| folds.is_used(arm));

@@ -128,7 +128,8 @@ impl Linker {
 
     /// What all exits call: notes the address pushed and the program, and leaves.
     fn put_common_exit(&mut self) {
-        let disp = |offset: usize| u8::try_from(offset).ok().filter(|&d| d < 128).expect("a small state");
+        let disp =
+            |offset: usize| u8::try_from(offset).ok().filter(|&d| d < 128).expect("a small state");
         // pop [r15 + trapped_at]
         self.bytes.extend_from_slice(&[0x41, 0x8f, 0x47, disp(offset_of!(State, trapped_at))]);
         // mov dword [r15 + program], id

@@ -33,7 +33,7 @@ mod translate;
 
 use std::fmt;
 
-use skep_maps::{Map, MapType};
+use skep_maps::MapType;
 
 use crate::analysis::Facts;
 use crate::helpers;
@@ -68,6 +68,8 @@ struct Whole<'a> {
     mode: Mode,
     /// Whether a run may come to hold something that it must give up again, or a lock.
     acquires: bool,
+    /// Whether it may come to hold a lock, under which helpers cannot be called.
+    locks: bool,
 }
 
 /// A program in native code.
@@ -132,7 +134,12 @@ impl Native {
         let facts = Facts::of(program);
         let pace = Pace::of(program.ir(), &facts, &plan.callees_first());
         let acquires = acquires(program, &facts);
-        let whole = Whole { program, plan: &plan, facts: &facts, pace: &pace, mode, acquires };
+        let locks =
+            program.ir().insns.iter().any(
+                |insn| matches!(insn.link, Link::Helper(position) if helpers::locks(position)),
+            );
+        let whole =
+            Whole { program, plan: &plan, facts: &facts, pace: &pace, mode, acquires, locks };
         let isa = translate::isa()?;
         let mut linker = link::Linker::new(program);
         for number in 0..program.ir().functions.len() {
@@ -142,11 +149,6 @@ impl Native {
         let (bytes, functions, sites) = linker.finish()?;
         let code = Code::new(&bytes).map_err(|e| Refusal::NoExecutableMemory(e.to_string()))?;
         Ok(Self { code, functions, heights: plan.heights(), sites })
-    }
-
-    /// The machine code.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.code.bytes()
     }
 }
 

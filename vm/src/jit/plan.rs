@@ -56,7 +56,8 @@ impl Plan {
             function.takes = [false, true, true, true, true, true];
         }
         // What a tail call passes on is the same for all programs.
-        if functions.iter().any(|function| function.calls.contains(&0)) || functions[0].called_back {
+        if functions.iter().any(|function| function.calls.contains(&0)) || functions[0].called_back
+        {
             return Err(Refusal::EntryCalled);
         }
         functions[0].takes = [false, true, true, false, false, false];
@@ -105,9 +106,7 @@ fn one(ir: &Ir, function: &Function) -> Result<FunctionPlan, Refusal> {
     calls.dedup();
     let tail_calls = insns.iter().any(|insn| insn.link == Link::TailCall);
     Ok(FunctionPlan {
-        takes_fp: function.stack.framed
-            || tail_calls
-            || calls_helper(insns, helpers::needs_frame),
+        takes_fp: function.stack.framed || tail_calls || calls_helper(insns, helpers::needs_frame),
         tail_calls,
         calls,
         ..FunctionPlan::default()

@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use std::sync::Arc;
 
-use skep_maps::{Errno, Map, Source};
+use skep_maps::{Errno, Map, RingBuf, Source};
 use skep_memory::{GuestPtr, GuestSlice};
 
 use super::drive;
 use super::enter::Returned;
-use crate::helpers::{Call, Caller, Return};
+use crate::helpers::{self, Call, Caller, Return};
 use crate::run::{Run, Trap};
 use crate::state::State;
 
@@ -88,7 +88,9 @@ pub(super) unsafe extern "sysv64" fn tail_call(
     index: u64,
 ) -> Returned {
     // SAFETY: as promised by the caller.
-    unsafe { with_run(state, |run| run.in_native_frame(|run| drive::tail_call(run, ctx, map, index))) }
+    unsafe {
+        with_run(state, |run| run.in_native_frame(|run| drive::tail_call(run, ctx, map, index)))
+    }
 }
 
 /// Loads a word of the packet: gives [`RAN`] when it is not inside.
@@ -103,8 +105,8 @@ pub(super) unsafe extern "sysv64" fn load_skb(
     size: u64,
 ) -> Returned {
     let body = |run: &mut Run<'_>| {
-        let offset = (offset & u64::from(u32::MAX)) as u32;
-        let size = (size & 7) as u32;
+        let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        let (offset, size) = (low(offset), low(size));
         let word = run.load_packet_word(ctx, offset.cast_signed(), size)?;
         Ok(match word {
             Some(word) => Returned { value: u64::from(word), status: Returned::DONE },
@@ -221,6 +223,46 @@ unsafe extern "sysv64" fn delete_in<const N: usize>(
     unsafe { with_run(state, body) }
 }
 
+/// Reserves a record of a ring buffer; its address, or 0.
+///
+/// # Safety
+///
+/// As [`helper`]; `ring` is a map of the program that is running.
+pub(super) unsafe extern "sysv64" fn reserve(
+    state: *mut State,
+    ring: *const RingBuf,
+    size: u64,
+    flags: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        // SAFETY: the program holds the map, and the run the program; what the run holds of it
+        // is given up before the run ends.
+        let ring = unsafe { &*ring };
+        let value = helpers::ring::reserve(run, ring, size, flags);
+        Ok(Returned { value, status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
+/// Submits a record.
+///
+/// # Safety
+///
+/// As [`helper`].
+pub(super) unsafe extern "sysv64" fn submit(
+    state: *mut State,
+    record: u64,
+    flags: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        helpers::ring::submit(run, record, flags)?;
+        Ok(Returned { value: 0, status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
 macro_rules! by_key_size {
     ($size:ident, $function:ident) => {
         Some(match $size {
@@ -256,14 +298,21 @@ pub(super) fn delete(key_size: u32) -> Option<*const ()> {
 #[inline(always)]
 fn guest<'r>(run: &Run<'r>, addr: u64, len: u32) -> GuestSlice<'r> {
     // Inside the window whatever was found.
-    let ptr = addr.min(run.view.len() - u64::from(len)) as u32;
-    GuestSlice::new(run.view, GuestPtr::new(ptr), len).expect("inside the window")
+    let ptr = u32::try_from(addr.min(run.view.len() - u64::from(len)))
+        .map_or(GuestPtr::NULL, GuestPtr::new);
+    GuestSlice::new(run.view, ptr, len).expect("inside the window")
+}
+
+/// A key's size, for which there is code.
+#[expect(clippy::cast_possible_truncation, reason = "the longest has 40 bytes")]
+const fn key_len(size: usize) -> u32 {
+    size as u32
 }
 
 /// Bytes of it.
 #[inline(always)]
 fn bytes<const N: usize>(run: &Run<'_>, addr: u64) -> [u8; N] {
     let mut bytes = [0; N];
-    guest(run, addr, N as u32).read(&mut bytes);
+    guest(run, addr, const { key_len(N) }).read(&mut bytes);
     bytes
 }

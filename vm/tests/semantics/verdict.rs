@@ -89,7 +89,8 @@ impl Verdict {
                     if without_addresses(&other) != without_addresses(answer) {
                         let place = format!("{}.txt:{}", section.file, case.line);
                         let question = case.question.join(" ");
-                        let text = format!("{place}: {question}\n    {engine}: {other}, not {answer}");
+                        let text =
+                            format!("{place}: {question}\n    {engine}: {other}, not {answer}");
                         outcome.wrong.push(text);
                     }
                 }

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use skep_maps::{Errno, Map, MapDef, MapType, sys};
 use skep_vm::isa::assemble;
-use skep_vm::{Engine, FixedHost, Input, Limits, Machine, Program, ProgramSpec, RunError, Runner, prog};
+use skep_vm::{
+    Engine, FixedHost, Input, Limits, Machine, Program, ProgramSpec, RunError, Runner, prog,
+};
 
 /// Runners of a test, and runs of each.
 const RUNNERS: u32 = 3;
@@ -145,7 +147,8 @@ fn run_on(
     turns: &Turns,
     each: &impl Fn(u64),
 ) {
-    let mut runner = Runner::new(machine, number, Engine::default()).expect("there is room for a runner");
+    let mut runner =
+        Runner::new(machine, number, Engine::default()).expect("there is room for a runner");
     let host = FixedHost::default();
     for run in 0..RUNS {
         if run % (RUNS / 16) == 1 {

@@ -153,7 +153,8 @@ fn samples_of_a_user_ring_are_drained_once_and_in_order() {
         }
     });
     // What is left: user space was the last to stop.
-    let mut runner = skep_vm::Runner::new(&machine, 0, skep_vm::Engine::default()).expect("there is room for a runner");
+    let mut runner = skep_vm::Runner::new(&machine, 0, skep_vm::Engine::default())
+        .expect("there is room for a runner");
     while buffer.consumer_pos() < buffer.producer_pos() {
         let host = skep_vm::FixedHost::default();
         let limits = skep_vm::Limits::default();

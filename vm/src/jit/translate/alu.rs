@@ -158,7 +158,8 @@ impl Translator<'_> {
     pub(super) fn unary(&mut self, insn: &Insn, width: Width) {
         let a = self.reg_as(insn.dst, width);
         let b = &mut self.b;
-        let zext = |b: &mut cranelift_frontend::FunctionBuilder<'_>, v| b.ins().uextend(types::I64, v);
+        let zext =
+            |b: &mut cranelift_frontend::FunctionBuilder<'_>, v| b.ins().uextend(types::I64, v);
         let result = match insn.op {
             Op::Neg64 | Op::Neg32 => {
                 let negated = b.ins().ineg(a);

@@ -62,8 +62,10 @@ impl Translator<'_> {
     fn call_checked(&mut self, helper: &helpers::Helper) -> Value {
         let count = helper.args.len();
         let zero = self.number(0);
-        let args: [Value; 5] =
-            std::array::from_fn(|at| if at < count { self.reg(at as u8 + 1) } else { zero });
+        let mut args = [zero; 5];
+        for (arg, reg) in args.iter_mut().zip(1..).take(count) {
+            *arg = self.reg(reg);
+        }
         let (value, status) = self.call_rust(helper.native.address(), &args);
         self.exit_if(status, Why::Called);
         value
@@ -83,9 +85,8 @@ impl Translator<'_> {
         }
         args.extend(plan.args().map(|reg| self.reg(reg)));
         let flags = self.state_flags();
-        let body = plan
-            .tail_calls
-            .then(|| self.load_state(types::I64, flags, offset_of!(State, body_fp)));
+        let body =
+            plan.tail_calls.then(|| self.load_state(types::I64, flags, offset_of!(State, body_fp)));
         let callee = self.callee(number);
         let call = self.b.ins().call(callee, &args);
         let value = self.b.inst_results(call)[0];

@@ -148,8 +148,10 @@ impl Translator<'_> {
     /// Leaves a block by its only edge.
     pub(super) fn go_on(&mut self, extent: &Extent) {
         if let Edges::One(to) = extent.edges {
-            self.poll(to);
-            let to = self.target(to);
+            let (to, looks) = self.route(to);
+            if looks {
+                self.look();
+            }
             self.b.ins().jump(to, &[]);
         }
     }
@@ -159,8 +161,11 @@ impl Translator<'_> {
             return self.fold(holds, fold);
         }
         if let Edges::Two { taken, next } = extent.edges {
-            self.poll(taken);
-            let (taken, next) = (self.target(taken), self.target(next));
+            let (taken, looks_there) = self.route(taken);
+            let (next, looks_here) = self.route(next);
+            if looks_there || looks_here {
+                self.look();
+            }
             self.b.ins().brif(holds, taken, &[], next, &[]);
         }
     }
@@ -216,11 +221,21 @@ impl Translator<'_> {
         }
     }
 
-    /// Looks whether the run is to end, where control goes back.
-    fn poll(&mut self, to: u32) {
-        if self.looks(self.block_at, to) {
-            self.look();
+    /// Where control goes that goes on to a block, past blocks that are a `goto` only; and
+    /// whether it must look at the time on the way.
+    fn route(&self, to: u32) -> (ir::Block, bool) {
+        /// So many in a row are followed: they may go round.
+        const MOST: usize = 8;
+        let mut looks = self.looks(self.block_at, to);
+        let mut at = to;
+        // Counting counts them.
+        let most = if self.mode == Mode::Plain { MOST } else { 0 };
+        for _ in 0..most {
+            let Some(next) = self.ir.goto_of(at) else { break };
+            looks |= self.looks(at, next);
+            at = next;
         }
+        (self.target(at), looks)
     }
 
     /// Whether control must look at the time where it goes from one block to another.
@@ -270,8 +285,7 @@ impl Translator<'_> {
         if self.mode == Mode::Plain {
             return;
         }
-        let begins =
-            self.at == extent.start || is_call(&self.ir.insns[self.at as usize - 1]);
+        let begins = self.at == extent.start || is_call(&self.ir.insns[self.at as usize - 1]);
         if !begins {
             self.ahead -= 1;
             return;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use skep_maps::flags::BPF_F_RDONLY_PROG;
-use skep_maps::{Map, MapType, ProgArray, ProgramOp, Rows};
+use skep_maps::{Map, MapType, ProgArray, ProgramOp, RingBuf, Rows};
 
 use super::super::shims;
 use super::Translator;
@@ -18,6 +18,8 @@ use crate::state::{State, Target};
 const LOOKUP: u32 = 1;
 const UPDATE: u32 = 2;
 const DELETE: u32 = 3;
+const RESERVE: u32 = 131;
+const SUBMIT: u32 = 132;
 
 impl Translator<'_> {
     /// The map in a call, when it is known.
@@ -29,6 +31,19 @@ impl Translator<'_> {
     /// Calls a helper on a map without what is known to be right being checked again; `None`
     /// when that cannot be.
     pub(super) fn call_directly(&mut self, helper: &Helper) -> Option<Value> {
+        if self.locks {
+            return None;
+        }
+        match helper.id {
+            RESERVE => return self.reserve_directly(),
+            SUBMIT => {
+                let args = [self.reg(1), self.reg(2)];
+                let (value, status) = self.call_rust(shims::submit as *const (), &args);
+                self.exit_if(status, super::Why::Called);
+                return Some(value);
+            }
+            _ => {}
+        }
         let (map, facts) = self.known_map()?;
         let wanted = match helper.id {
             LOOKUP => ProgramOp::Lookup,
@@ -40,14 +55,11 @@ impl Translator<'_> {
         let core = map.core();
         let refused = writes && core.def().flags & BPF_F_RDONLY_PROG != 0;
         let ready = facts.key && (facts.value || wanted != ProgramOp::Update);
-        if self.acquires || !ready || refused || !core.allows(wanted) {
+        if !ready || refused || !core.allows(wanted) {
             return None;
         }
-        use MapType::{
-            Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash,
-        };
-        let plain =
-            [Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash];
+        use MapType::{Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash};
+        let plain = [Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash];
         if !plain.contains(&core.map_type()) {
             return None;
         }
@@ -71,6 +83,18 @@ impl Translator<'_> {
         Some(value)
     }
 
+    /// Reserves a record of a known ring buffer.
+    fn reserve_directly(&mut self) -> Option<Value> {
+        let (map, _) = self.known_map()?;
+        let ring = map.downcast::<RingBuf>().filter(|_| map.core().allows(ProgramOp::RingBuf))?;
+        let ring = std::ptr::from_ref(ring) as u64;
+        let ring = self.number(ring);
+        let args = [ring, self.reg(2), self.reg(3)];
+        let (value, status) = self.call_rust(shims::reserve as *const (), &args);
+        self.exit_if(status, super::Why::Called);
+        Some(value)
+    }
+
     /// Looks up in an array: a value of the row, or 0.
     fn look_up_in_rows(&mut self, rows: Rows, key: Value) -> Value {
         let Rows { first, stride, row, count } = rows;
@@ -78,8 +102,7 @@ impl Translator<'_> {
         let addr = self.b.ins().iadd(self.base, index);
         let flags = self.guest_flags();
         let index = self.b.ins().load(types::I32, flags, addr, 0);
-        let inside =
-            self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, index, i64::from(count));
+        let inside = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, index, i64::from(count));
         let wide = self.b.ins().uextend(types::I64, index);
         let offset = self.b.ins().imul_imm_u(wide, i64::from(stride));
         let mut value = self.b.ins().iadd_imm_u(offset, i64::from(first.offset()));

@@ -15,8 +15,9 @@ use std::sync::OnceLock;
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{
-    self, AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, InstBuilder, MemFlagsData,
-    Signature, SourceLoc, TrapCode, Type, UserExternalName, UserFuncName, Value, types,
+    self, AliasRegion, AliasRegionData, ExtFuncData, ExternalName, FuncRef, InstBuilder,
+    MemFlagsData, Signature, SourceLoc, TrapCode, Type, UserExternalName, UserFuncName, Value,
+    types,
 };
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
@@ -94,15 +95,16 @@ pub(super) fn function(
     let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
     let translator = Translator::new(builder, whole, number);
     let sites = translator.translate(isa);
-    let compiler = |e: &dyn std::fmt::Display| Refusal::Compiler { insn: slot, problem: e.to_string() };
+    let compiler =
+        |e: &dyn std::fmt::Display| Refusal::Compiler { insn: slot, problem: e.to_string() };
     let compiled = context.compile(isa, &mut ControlPlane::default());
     compiled.map_err(|e| compiler(&format!("{:?}", e.inner)))?;
     let code = context.take_compiled_code().expect("it was just compiled");
-    let frame = code.buffer.frame_layout().map_or(0, |layout| {
-        layout.frame_to_fp_offset + 16
-    });
+    let frame = code.buffer.frame_layout().map_or(0, |layout| layout.frame_to_fp_offset + 16);
     if frame > MOST_FRAME {
-        return Err(compiler(&format!("its native frame takes {frame} bytes, more than {MOST_FRAME}")));
+        return Err(compiler(&format!(
+            "its native frame takes {frame} bytes, more than {MOST_FRAME}"
+        )));
     }
     let names = context.func.params.user_named_funcs().values();
     let callees = names.map(|name| name.index as usize).collect();
@@ -141,6 +143,7 @@ struct Translator<'a> {
     number: usize,
     mode: Mode,
     acquires: bool,
+    locks: bool,
     regs: [Variable; 11],
     /// How often `may_goto` was passed.
     may_goto: Variable,
@@ -167,12 +170,8 @@ struct Translator<'a> {
 }
 
 impl<'a> Translator<'a> {
-    fn new(
-        mut b: FunctionBuilder<'a>,
-        whole: Whole<'a>,
-        number: usize,
-    ) -> Self {
-        let Whole { program, plan, facts, pace, mode, acquires } = whole;
+    fn new(mut b: FunctionBuilder<'a>, whole: Whole<'a>, number: usize) -> Self {
+        let Whole { program, plan, facts, pace, mode, acquires, locks } = whole;
         let ir = program.ir();
         let function = &ir.functions[number];
         let entry = b.create_block();
@@ -207,6 +206,7 @@ impl<'a> Translator<'a> {
             number,
             mode,
             acquires,
+            locks,
             regs,
             may_goto,
             blocks,
@@ -270,8 +270,7 @@ impl<'a> Translator<'a> {
         }
         let fixed = self.state_flags().with_readonly().with_can_move();
         self.base = self.load_state(types::I64, fixed, offset_of!(State, base));
-        self.shadow =
-            self.load_state(types::I64, fixed, offset_of!(State, shadow));
+        self.shadow = self.load_state(types::I64, fixed, offset_of!(State, shadow));
         if let Some(fp) = self.fp {
             self.host_fp = Some(self.b.ins().iadd(self.base, fp));
         }
