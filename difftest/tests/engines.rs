@@ -67,12 +67,16 @@ fn hunt(
     programs: u64,
     counts: &mut BTreeMap<String, u64>,
 ) -> Result<Hunted, String> {
-    let mut rigs: Vec<Rig> = engines.iter().map(|engine| Rig::with_cpus(*engine, 2)).collect();
+    let (first, others) = engines.split_first().expect("there is an engine");
+    let pair = |other: &Engine| [*first, *other].map(|engine| Rig::with_cpus(engine, 2));
+    let mut pairs: Vec<[Rig; 2]> = others.iter().map(pair).collect();
     let mut hunted = Hunted::default();
     while hunted.programs < programs {
         let number = hunted.cases;
         let case = case(seed.wrapping_add(number));
-        let runs = outcome(&mut rigs, &case)
+        // The others take turns.
+        let turn = usize::try_from(number).expect("a small number") % pairs.len();
+        let runs = outcome(&mut pairs[turn], &case)
             .map_err(|difference| report(engines, &case, number, &difference))?;
         hunted.cases += 1;
         if !runs.is_empty() {

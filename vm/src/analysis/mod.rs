@@ -67,11 +67,20 @@ pub(crate) struct Proof {
     pub(crate) aligned: bool,
 }
 
+/// What is known of a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KnownMap {
+    /// It is this one of the program's, by index.
+    This(u32),
+    /// It is one that was found in this one.
+    In(u32),
+}
+
 /// What is known of a call of a helper on a map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallFacts {
-    /// The map, by its index in the program's maps, in the argument that is a map.
-    pub(crate) map: u32,
+    /// The map in the argument that is one.
+    pub(crate) map: KnownMap,
     /// The argument behind it points to a key that can be read.
     pub(crate) key: bool,
     /// The one behind that points to a value that can be read.
@@ -279,16 +288,22 @@ impl Setting<'_> {
             Link::Helper(_) => 1,
             _ => return None,
         };
-        let Value::Map(index) = state.regs[at] else {
-            return None;
+        let (map, def) = match state.regs[at] {
+            Value::Map(index) => {
+                (KnownMap::This(index), self.maps.get(index as usize)?.core().def())
+            }
+            Value::Inner(index) => {
+                let outer = self.maps.get(index as usize)?.core().def();
+                (KnownMap::In(index), outer.inner.as_deref()?)
+            }
+            _ => return None,
         };
-        let def = self.maps.get(index as usize)?.core().def();
         let granted = |reg: usize, size: u32| {
             let wish = Wish { off: 0, size: i64::from(size), access: Access::Read };
             state.regs[reg].pointer().is_some_and(|pointer| self.proves(state, &pointer, wish))
         };
         let (key, value) = (granted(at + 1, def.key_size), granted(at + 2, def.value_size));
-        Some(CallFacts { map: index, key, value })
+        Some(CallFacts { map, key, value })
     }
 
     fn prove(&self, state: &State, insn: &Insn, base: u8, size: u32, access: Access) -> Proof {

@@ -16,9 +16,9 @@ fn errno(result: Result<(), skep_maps::Errno>) -> u64 {
 pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {
     use MapType::{ArrayOfMaps, HashOfMaps, Sockhash, Sockmap, Xskmap};
     match map.core().map_type() {
-        ArrayOfMaps | HashOfMaps | Xskmap => Ok(lookup_object(run, map, &key)),
+        ArrayOfMaps | HashOfMaps | Xskmap => Ok(lookup_object(run, map, key.bytes())),
         Sockmap | Sockhash => {
-            let socket = lookup_object(run, map, &key);
+            let socket = lookup_object(run, map, key.bytes());
             if let Ok(held @ 1..) = u32::try_from(socket) {
                 run.held.push(Held::Socket(GuestPtr::new(held)));
             }
@@ -30,16 +30,16 @@ pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, ke
 
 /// Looks up what lives apart from the map: an inner map or a socket. It stays alive for the
 /// run from here on; if it has just been replaced, there is another one to be found.
-fn lookup_object(run: &mut Run<'_>, map: &Arc<dyn Map>, key: &Key) -> u64 {
+pub(crate) fn lookup_object(run: &mut Run<'_>, map: &Arc<dyn Map>, key: &[u8]) -> u64 {
     loop {
-        let Some(ptr) = map.lookup(key.bytes(), run.setting.cpu) else {
+        let Some(ptr) = map.lookup(key, run.setting.cpu) else {
             return 0;
         };
         let world = run.world();
         let stays = match world.slot_of(ptr.addr()) {
             Some(slot) => run.setting.maps.get(world, slot).is_some(),
             // Its memory may have become another's before it was kept.
-            None => run.keep(ptr) && map.lookup(key.bytes(), run.setting.cpu) == Some(ptr),
+            None => run.keep(ptr) && map.lookup(key, run.setting.cpu) == Some(ptr),
         };
         if stays {
             return ptr.addr();

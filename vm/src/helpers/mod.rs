@@ -11,7 +11,7 @@ mod dynptr;
 mod format;
 mod locks;
 mod loops;
-mod maps;
+pub(crate) mod maps;
 mod names;
 mod packet;
 mod perf;

@@ -35,7 +35,7 @@ use std::fmt;
 
 use skep_maps::MapType;
 
-use crate::analysis::Facts;
+use crate::analysis::{Facts, KnownMap};
 use crate::helpers;
 use crate::ir::Link;
 use crate::program::Program;
@@ -155,8 +155,12 @@ impl Native {
 /// Whether something in a program may make a run hold something.
 fn acquires(program: &Program, facts: &Facts) -> bool {
     let sockets = |index: u32| {
-        let map = facts.call(index).and_then(|call| program.maps().get(call.map as usize));
-        map.is_none_or(|map| matches!(map.core().map_type(), MapType::Sockmap | MapType::Sockhash))
+        let def = facts.call(index).and_then(|call| match call.map {
+            KnownMap::This(map) => Some(program.maps().get(map as usize)?.core().def()),
+            KnownMap::In(map) => program.maps().get(map as usize)?.core().def().inner.as_deref(),
+        });
+        let sockets = [MapType::Sockmap.id(), MapType::Sockhash.id()];
+        def.is_none_or(|def| sockets.contains(&def.map_type))
     };
     (0..).zip(&program.ir().insns).any(|(index, insn)| match insn.link {
         Link::Helper(position) if helpers::looks_up(position) => sockets(index),

@@ -177,6 +177,50 @@ unsafe extern "sysv64" fn lookup_in<const N: usize>(
     unsafe { with_run(state, body) }
 }
 
+/// Looks up a map in a map of maps; its handle, or 0.
+///
+/// # Safety
+///
+/// As [`lookup_in`], but for maps of maps.
+unsafe extern "sysv64" fn lookup_map_in<const N: usize>(
+    state: *mut State,
+    map: *const Arc<dyn Map>,
+    key: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        let key: [u8; N] = bytes(run, key);
+        // SAFETY: the program holds the map, and the run the program.
+        let map = unsafe { &*map };
+        let value = helpers::maps::lookup_object(run, map, &key);
+        Ok(Returned { value, status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
+/// Looks up a key of `N` bytes in the map with a handle, which was found in a map of maps; the
+/// value's address, or 0.
+///
+/// # Safety
+///
+/// As [`helper`].
+unsafe extern "sysv64" fn lookup_by_handle_in<const N: usize>(
+    state: *mut State,
+    handle: u64,
+    key: u64,
+) -> Returned {
+    let body = |run: &mut Run<'_>| {
+        let key: [u8; N] = bytes(run, key);
+        let world = run.world();
+        let map = world.slot_of(handle).and_then(|slot| run.setting.maps.get(world, slot));
+        let map = map.filter(|map| map.core().def().key_size == const { key_len(N) });
+        let found = map.and_then(|map| map.lookup(&key, run.setting.cpu));
+        Ok(Returned { value: found.map_or(0, GuestPtr::addr), status: Returned::DONE })
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { with_run(state, body) }
+}
+
 /// Updates the value of a key of `N` bytes.
 ///
 /// # Safety
@@ -282,6 +326,16 @@ macro_rules! by_key_size {
 /// The look-up for keys of so many bytes, if there is one.
 pub(super) fn lookup(key_size: u32) -> Option<*const ()> {
     by_key_size!(key_size, lookup_in)
+}
+
+/// The look-up of maps for keys of so many bytes, if there is one.
+pub(super) fn lookup_map(key_size: u32) -> Option<*const ()> {
+    by_key_size!(key_size, lookup_map_in)
+}
+
+/// The look-up by handle for keys of so many bytes, if there is one.
+pub(super) fn lookup_by_handle(key_size: u32) -> Option<*const ()> {
+    by_key_size!(key_size, lookup_by_handle_in)
 }
 
 /// The update for keys of so many bytes, if there is one.

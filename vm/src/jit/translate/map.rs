@@ -10,9 +10,20 @@ use skep_maps::{Map, MapType, ProgArray, ProgramOp, RingBuf, Rows};
 
 use super::super::shims;
 use super::Translator;
-use crate::analysis::CallFacts;
+use crate::analysis::{CallFacts, KnownMap};
 use crate::helpers::Helper;
 use crate::state::{State, Target};
+
+/// Types of maps whose look-ups find values, and nothing that the run must hold.
+const PLAIN: [MapType; 7] = [
+    MapType::Array,
+    MapType::Hash,
+    MapType::LpmTrie,
+    MapType::LruHash,
+    MapType::LruPercpuHash,
+    MapType::PercpuArray,
+    MapType::PercpuHash,
+];
 
 /// Numbers of the helpers that have a direct form.
 const LOOKUP: u32 = 1;
@@ -25,7 +36,8 @@ impl Translator<'_> {
     /// The map in a call, when it is known.
     fn known_map(&self) -> Option<(&Arc<dyn Map>, CallFacts)> {
         let facts = *self.facts.call(self.at)?;
-        Some((self.program.maps().get(facts.map as usize)?, facts))
+        let KnownMap::This(map) = facts.map else { return None };
+        Some((self.program.maps().get(map as usize)?, facts))
     }
 
     /// Calls a helper on a map without what is known to be right being checked again; `None`
@@ -44,6 +56,11 @@ impl Translator<'_> {
             }
             _ => {}
         }
+        if helper.id == LOOKUP
+            && let Some(value) = self.look_up_through_maps()
+        {
+            return Some(value);
+        }
         let (map, facts) = self.known_map()?;
         let wanted = match helper.id {
             LOOKUP => ProgramOp::Lookup,
@@ -58,9 +75,7 @@ impl Translator<'_> {
         if !ready || refused || !core.allows(wanted) {
             return None;
         }
-        use MapType::{Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash};
-        let plain = [Array, Hash, LpmTrie, LruHash, LruPercpuHash, PercpuArray, PercpuHash];
-        if !plain.contains(&core.map_type()) {
+        if !PLAIN.contains(&core.map_type()) {
             return None;
         }
         let (rows, key_size) = (map.rows(), core.def().key_size);
@@ -79,6 +94,35 @@ impl Translator<'_> {
             }
         };
         let (value, status) = self.call_rust(entry, &args);
+        self.exit_if(status, super::Why::Called);
+        Some(value)
+    }
+
+    /// Looks up in a map of maps, or in a map that was found in one.
+    fn look_up_through_maps(&mut self) -> Option<Value> {
+        let facts = *self.facts.call(self.at)?;
+        let (KnownMap::This(index) | KnownMap::In(index)) = facts.map;
+        let map = self.program.maps().get(index as usize)?;
+        let def = map.core().def();
+        if !facts.key
+            || !matches!(map.core().map_type(), MapType::ArrayOfMaps | MapType::HashOfMaps)
+        {
+            return None;
+        }
+        let key = self.reg(2);
+        let (entry, map) = match facts.map {
+            KnownMap::This(_) => {
+                let map = self.number(std::ptr::from_ref(map) as u64);
+                (shims::lookup_map(def.key_size)?, map)
+            }
+            KnownMap::In(_) => {
+                let inner = def.inner.as_deref()?;
+                let plain = PLAIN.into_iter().any(|t| t.id() == inner.map_type);
+                let entry = shims::lookup_by_handle(inner.key_size).filter(|_| plain)?;
+                (entry, self.reg(1))
+            }
+        };
+        let (value, status) = self.call_rust(entry, &[map, key]);
         self.exit_if(status, super::Why::Called);
         Some(value)
     }
