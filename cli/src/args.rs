@@ -25,6 +25,18 @@ pub(crate) enum Verb {
     Inspect(ObjectArgs),
     /// Print instructions with their source lines.
     Disasm(DisasmArgs),
+    /// Run programs on every engine and on the running kernel, and compare.
+    ///
+    /// Compared are, between engines: return value, output packet, output context, printk
+    /// lines, redirection, records of ring buffers and perf events, contents of maps, and
+    /// faults with their place. With the kernel, which is asked by BPF_PROG_TEST_RUN when the
+    /// caller may load programs: return value, output packet, output context where one was
+    /// given, records, and contents of maps. Programs that ask for the clock, for random
+    /// numbers, for the calling task, its cgroup or its stack, or that read memory of the
+    /// kernel, are not given to the kernel, nor are types that it cannot test; nothing is
+    /// attached. Values that are addresses may differ between skep and the kernel. Each
+    /// program starts with maps of its own.
+    Diff(DiffArgs),
     /// Show what this build supports.
     Features,
 }
@@ -105,16 +117,8 @@ pub(crate) struct RunArgs {
     pub(crate) object: PathBuf,
     #[command(flatten)]
     pub(crate) steps: Steps,
-    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
-    /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
-    #[arg(long, value_name = "NAME…")]
-    pub(crate) map: Vec<String>,
-    /// Put a program into a program array.
-    #[arg(long, value_name = "NAME[IDX]=PROG")]
-    pub(crate) prog_array: Vec<String>,
-    /// Set a global variable before load.
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(crate) global: Vec<String>,
+    #[command(flatten)]
+    pub(crate) preload: Preload,
     /// Run so many times on each input of each step.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) repeat: u64,
@@ -127,6 +131,55 @@ pub(crate) struct RunArgs {
     /// Fail unless every run returns this: XDP_DROP, 0.
     #[arg(long, value_name = "VALUE|NAME", allow_hyphen_values = true)]
     pub(crate) expect: Option<String>,
+}
+
+/// What programs find when they first run.
+#[derive(Debug, Args)]
+pub(crate) struct Preload {
+    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
+    /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
+    #[arg(long, value_name = "NAME…")]
+    pub(crate) map: Vec<String>,
+    /// Put a program into a program array.
+    #[arg(long, value_name = "NAME[IDX]=PROG")]
+    pub(crate) prog_array: Vec<String>,
+    /// Set a global variable before load.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) global: Vec<String>,
+}
+
+/// Programs of an object, and what they are run on: of `skep diff` and `skep bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Subject {
+    /// The compiled object.
+    pub(crate) object: PathBuf,
+    /// One program only.
+    #[arg(short = 'n', long = "prog", value_name = "NAME")]
+    pub(crate) prog: Option<String>,
+    /// The packet: hex:…, @FILE with raw bytes, or a pcap or pcapng file; some of our own
+    /// without it.
+    #[arg(long, value_name = "X", conflicts_with = "ctx")]
+    pub(crate) packet: Option<String>,
+    /// The raw context: hex:… or @FILE; zeros and numbers without it.
+    #[arg(long, value_name = "X")]
+    pub(crate) ctx: Option<String>,
+    /// Set a field of the context of packet programs by its UAPI name.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) preload: Preload,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Run so many times on each input.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) repeat: u64,
+    /// Do not ask the running kernel.
+    #[arg(long)]
+    pub(crate) no_kernel: bool,
 }
 
 fn engine(name: &str) -> Result<Engine, String> {
