@@ -162,6 +162,9 @@ pub use skep_maps::{
 pub use skep_vm::isa;
 pub use skep_vm::prog;
 pub use skep_vm::{
+    AccessReport, Explanation, LoopReport,
+};
+pub use skep_vm::{
     Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Redirect, StackKind, Task,
     helpers, is_poison,
 };

@@ -23,6 +23,11 @@ pub(crate) enum Verb {
     Run(Box<RunArgs>),
     /// Show what is in an object.
     Inspect(ObjectArgs),
+    /// Load everything, run nothing, and report every problem with its source line.
+    ///
+    /// An error is what keeps a program or map from being used, a warning what ends a run
+    /// that comes to it. With errors the exit code is 1.
+    Check(CheckArgs),
     /// Print instructions with their source lines.
     Disasm(DisasmArgs),
     /// Run programs on every engine and on the running kernel, and compare.
@@ -100,6 +105,16 @@ pub(crate) struct CpuRange {
 pub(crate) struct ObjectArgs {
     /// The compiled object.
     pub(crate) object: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The compiled object.
+    pub(crate) object: PathBuf,
+    /// Tell of each memory access whether it is proven, so that native code does not check
+    /// it, and why; and of each loop how often it goes round.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]
