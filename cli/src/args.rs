@@ -23,6 +23,13 @@ pub(crate) enum Verb {
     Run(Box<RunArgs>),
     /// Show what is in an object.
     Inspect(ObjectArgs),
+    /// Measure how long programs take on each engine.
+    ///
+    /// Each program runs on one input again and again, as with repeat of BPF_PROG_TEST_RUN:
+    /// what a run leaves in packet, context and maps is there in the next. Engines take
+    /// turns; least and median of all rounds are printed, and the instructions of a program's
+    /// first run.
+    Bench(BenchArgs),
     /// Load everything, run nothing, and report every problem with its source line.
     ///
     /// An error is what keeps a program or map from being used, a warning what ends a run
@@ -183,6 +190,15 @@ pub(crate) struct Subject {
     pub(crate) set: Vec<String>,
     #[command(flatten)]
     pub(crate) preload: Preload,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Rounds for each engine, of some milliseconds each.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
 }
 
 #[derive(Debug, Args)]

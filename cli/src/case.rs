@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use skep::prog::ProgType;
-use skep::{Input, Program};
+use skep::{Error, Input, Object, Program};
 
 use crate::args::Subject;
 use crate::failure::Failure;
@@ -33,6 +33,20 @@ pub(crate) struct Cases {
     fields: Vec<(String, u64)>,
     /// Whether it was given for one program.
     named: bool,
+}
+
+/// The names of the programs that are meant: the one named, or all.
+pub(crate) fn programs(object: &Object, subject: &Subject) -> Result<Vec<String>, Failure> {
+    let all = object.parsed().programs().iter().map(|def| def.name.to_string());
+    let all: Vec<String> = all.collect();
+    match &subject.prog {
+        None => Ok(all),
+        Some(name) if all.contains(name) => Ok(vec![name.clone()]),
+        Some(name) => {
+            let object = object.name().to_owned();
+            Err(Error::NotFound { object, what: "program", name: name.clone(), have: all }.into())
+        }
+    }
 }
 
 impl Case {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep::{Engine, FixedHost, Host, Runner, SystemHost, Vm};
+use skep::{Engine, FixedHost, Host, Runner, SystemHost, Vm, VmBuilder};
 
 use crate::args::{Global, HostKind};
 use crate::failure::Failure;
@@ -23,20 +23,30 @@ pub(crate) fn build(
     cpus: u32,
     fixed: &Arc<FixedHost>,
 ) -> Result<Vm, Failure> {
+    Ok(builder(global, engine, cpus, fixed).build()?)
+}
+
+/// The same before it is built.
+pub(crate) fn builder(
+    global: &Global,
+    engine: Engine,
+    cpus: u32,
+    fixed: &Arc<FixedHost>,
+) -> VmBuilder {
     let host: Arc<dyn Host> = match global.host {
         HostKind::Fixed => Arc::clone(fixed) as Arc<dyn Host>,
         HostKind::System => Arc::new(SystemHost),
     };
-    let mut builder = Vm::builder()
+    let builder = Vm::builder()
         .cpus(cpus)
         .shared_host(host)
         .engine(engine)
         .count(global.count)
         .timeout(Some(Duration::from_secs_f64(global.timeout)));
-    if let Some(max_insns) = global.max_insns {
-        builder = builder.max_insns(max_insns);
+    match global.max_insns {
+        Some(max_insns) => builder.max_insns(max_insns),
+        None => builder,
     }
-    Ok(builder.build()?)
 }
 
 /// A runner for each CPU that runs are dealt to.

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => verb::run::run(&cli.global, args),
         Verb::Inspect(args) => verb::inspect::run(&cli.global, args),
         Verb::Disasm(args) => verb::disasm::run(&cli.global, args),
+        Verb::Bench(args) => verb::bench::run(&cli.global, args),
         Verb::Check(args) => verb::check::run(&cli.global, args),
         Verb::Diff(args) => verb::diff::run(&cli.global, args),
         Verb::Features => verb::features::run(&cli.global),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use skep::{Engine, Error, Object};
 
 use crate::args::{DiffArgs, Global};
-use crate::case::{Case, Cases, several};
+use crate::case::{Case, Cases, programs, several};
 use crate::failure::Failure;
 use crate::input::read;
 use crate::preload::set_globals;
@@ -58,7 +58,7 @@ pub(crate) fn run(global: &Global, args: &DiffArgs) -> Result<(), Failure> {
     let session =
         Session { global, args, object: &object, bytes: &bytes, kernel: kernel.ok(), cases };
     let mut verdicts = Vec::new();
-    for name in session.programs()? {
+    for name in programs(&object, &args.subject)? {
         let verdict = session.compare(&name)?;
         if global.verbose {
             for note in &verdict.notes {
@@ -99,23 +99,6 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// The programs to compare.
-    fn programs(&self) -> Result<Vec<String>, Failure> {
-        let all = self.object.parsed().programs().iter().map(|def| def.name.to_string());
-        let all: Vec<String> = all.collect();
-        match &self.args.subject.prog {
-            None => Ok(all),
-            Some(name) if all.contains(name) => Ok(vec![name.clone()]),
-            Some(name) => Err(Error::NotFound {
-                object: self.object.name().to_owned(),
-                what: "program",
-                name: name.clone(),
-                have: all,
-            }
-            .into()),
-        }
-    }
-
     /// Virtual CPUs: as many as the kernel has, so that per-CPU values have the same form.
     fn cpus(&self) -> u32 {
         self.kernel.as_ref().map_or(self.global.cpus, Kernel::cpus)
