@@ -91,6 +91,9 @@ pub(crate) struct Global {
     /// Count instructions in every engine (the interpreter always does).
     #[arg(long, global = true)]
     pub(crate) count: bool,
+    /// List native code in /tmp/perf-PID.map for perf(1).
+    #[arg(long, global = true)]
+    pub(crate) perf_map: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,6 +134,9 @@ pub(crate) struct DisasmArgs {
     /// One program only.
     #[arg(short = 'n', long = "prog", value_name = "NAME")]
     pub(crate) prog: Option<String>,
+    /// The native code: AT&T syntax, with the instruction that each check belongs to.
+    #[arg(long)]
+    pub(crate) jit: bool,
 }
 
 #[derive(Debug, Args)]

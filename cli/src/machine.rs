@@ -42,6 +42,7 @@ pub(crate) fn builder(
         .shared_host(host)
         .engine(engine)
         .count(global.count)
+        .perf_map(global.perf_map)
         .timeout(Some(Duration::from_secs_f64(global.timeout)));
     match global.max_insns {
         Some(max_insns) => builder.max_insns(max_insns),
