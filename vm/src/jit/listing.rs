@@ -8,7 +8,7 @@ use crate::program::Program;
 impl Native {
     /// What it consists of; `program` is what it was made from.
     pub(crate) fn listing(&self, program: &Program) -> Listing {
-        let bytes = self.bytes().to_vec();
+        let bytes = self.code.bytes().to_vec();
         let exits_at = self.sites.start;
         let ends = self.functions.iter().skip(1).copied().chain([exits_at]);
         let functions = self.functions.iter().zip(ends).zip(&program.ir().functions);

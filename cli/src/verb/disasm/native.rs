@@ -18,11 +18,7 @@ struct Row {
     target: Option<usize>,
 }
 
-pub(crate) fn run(
-    global: &Global,
-    object: &Object,
-    wanted: &[&ProgramDef],
-) -> Result<(), Failure> {
+pub(crate) fn run(global: &Global, object: &Object, wanted: &[&ProgramDef]) -> Result<(), Failure> {
     // Naming the engine says whether this build has it.
     let engine = skep::engine_by_name("jit")?;
     let vm = machine::build(global, engine, global.cpus, &machine::fixed_host(global))?;
@@ -142,6 +138,10 @@ fn decode(listing: &Listing, start: usize, end: usize) -> Vec<Row> {
     use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction};
 
     let Some(bytes) = listing.bytes.get(start..end) else { return Vec::new() };
+    // What fills the space up to the next function.
+    let filled = bytes.iter().rev().take_while(|&&byte| byte == INT3).count();
+    let bytes = &bytes[..bytes.len() - filled];
+    let mut data = start + bytes.len();
     // Offsets instead of addresses, so that the same program gives the same text.
     let mut decoder = Decoder::with_ip(64, bytes, start as u64, DecoderOptions::NONE);
     let mut formatter = GasFormatter::new();
@@ -153,8 +153,19 @@ fn decode(listing: &Listing, start: usize, end: usize) -> Vec<Row> {
     options.set_space_after_operand_separator(true);
     let mut instruction = Instruction::default();
     let mut rows = Vec::new();
-    while decoder.can_decode() {
+    let code_end = data;
+    while decoder.can_decode() && decoder.ip() < data as u64 {
+        let next = usize::try_from(decoder.ip()).unwrap_or(end);
+        let gap = listing.bytes.get(next..data).unwrap_or_default();
+        if data < code_end && gap.iter().all(|&byte| byte == 0) {
+            break;
+        }
         decoder.decode_out(&mut instruction);
+        if instruction.is_ip_rel_memory_operand() {
+            // Constants stand behind the code.
+            let constant = usize::try_from(instruction.ip_rel_memory_address()).unwrap_or(end);
+            data = data.min(constant.max(start));
+        }
         let mut text = String::new();
         formatter.format(&instruction, &mut text);
         let offset = usize::try_from(instruction.ip()).unwrap_or(end);
@@ -162,8 +173,19 @@ fn decode(listing: &Listing, start: usize, end: usize) -> Vec<Row> {
         let target = usize::try_from(near).ok().filter(|&target| near != 0 && target > 0);
         rows.push(Row { offset, text, target });
     }
+    let from = data.max(usize::try_from(decoder.ip()).unwrap_or(end));
+    let constants = listing.bytes.get(from..code_end).unwrap_or_default();
+    rows.extend(constants.chunks(16).enumerate().map(|(number, part)| {
+        let bytes: Vec<String> = part.iter().map(|byte| format!("0x{byte:02x}")).collect();
+        let text = format!(".byte {}", bytes.join(", "));
+        Row { offset: from + number * 16, text, target: None }
+    }));
     rows
 }
+
+/// `int3`.
+#[cfg(target_arch = "x86_64")]
+const INT3: u8 = 0xcc;
 
 /// There is no native code for other processors.
 #[cfg(not(target_arch = "x86_64"))]
@@ -192,7 +214,7 @@ mod tests {
                 })
                 .collect();
             let rows = decode(&listing, 0, len);
-            assert_eq!(rows.is_empty(), len == 0);
+            assert_eq!(rows.is_empty(), listing.bytes.iter().all(|&byte| byte == INT3));
             assert!(rows.iter().all(|row| row.offset < len && !row.text.is_empty()));
         }
     }
