@@ -46,8 +46,8 @@ pub(crate) enum Verb {
     /// given, records, and contents of maps. Programs that ask for the clock, for random
     /// numbers, for the calling task, its cgroup or its stack, or that read memory of the
     /// kernel, are not given to the kernel, nor are types that it cannot test; nothing is
-    /// attached. Values that are addresses may differ between skep and the kernel. Each
-    /// program starts with maps of its own.
+    /// attached. What depends on addresses, or in the kernel on memory that the program did not
+    /// write, may differ. Each program starts with maps of its own.
     Diff(DiffArgs),
     /// Show what this build supports.
     Features,

@@ -22,7 +22,7 @@ pub(crate) struct Case {
     pub(crate) fields: Vec<(String, u64)>,
     /// When it was captured.
     pub(crate) time: Option<Duration>,
-    /// Whether it is one that the caller gave.
+    /// Whether it, or a part of it, is what the caller gave.
     pub(crate) given: bool,
 }
 
@@ -108,6 +108,7 @@ impl Cases {
         };
         for case in &mut cases {
             case.fields = fields.to_vec();
+            case.given |= !fields.is_empty();
         }
         cases
     }

@@ -35,15 +35,19 @@ enum Kind {
 }
 
 impl Failure {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, message, help: None, fault: None, printed: false, about_program: false }
+    }
+
     /// What was typed makes no sense.
     pub(crate) fn usage(message: impl Into<String>, help: Option<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into(), help, fault: None, printed: false, about_program: false }
+        Self { help, ..Self::new(Kind::Usage, message) }
     }
 
     /// A file could not be read or written.
     pub(crate) fn io(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind: Kind::Io, message, help: None, fault: None, printed: false, about_program: false }
+        Self::new(Kind::Io, message)
     }
 
     /// Whoever read standard output has stopped reading: nothing is left to say.
@@ -51,10 +55,9 @@ impl Failure {
         Self { printed: true, ..Self::io(String::new()) }
     }
 
-    /// A program did not return what was expected.
+    /// A program did not do what was expected; the document is printed.
     pub(crate) fn expectation(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind: Kind::Expectation, message, help: None, fault: None, printed: true, about_program: false }
+        Self { printed: true, ..Self::new(Kind::Expectation, message) }
     }
 
     /// What went wrong, as a sentence.

@@ -41,7 +41,8 @@ pub fn loadable(blob: &[u8]) -> Option<Vec<u8>> {
     let strings = part(word(4)?, word(5)?)?;
     let types = retyped(types)?;
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).ok();
-    let header = [word(0)?, 4 * u32::try_from(HEADER).ok()?, 0, len(&types)?, len(&types)?, len(strings)?];
+    let header =
+        [word(0)?, 4 * u32::try_from(HEADER).ok()?, 0, len(&types)?, len(&types)?, len(strings)?];
     let mut out: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     out.extend(types);
     out.extend_from_slice(strings);

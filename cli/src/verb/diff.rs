@@ -1,9 +1,9 @@
 //! `skep diff`: runs programs on every engine, and on the running kernel, and compares.
 
 mod compare;
+mod ours;
 #[cfg_attr(not(feature = "kernel"), path = "diff/no_kernel.rs")]
 mod theirs;
-mod ours;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +32,8 @@ struct Verdict {
     name: String,
     engines: Vec<&'static str>,
     runs: usize,
+    /// How many of them ended in a fault.
+    faults: usize,
     /// The run that differed, counted from 1, on what, on which engine, and how.
     found: Option<Found>,
     /// Why an engine is not among them, or why runs were left out.
@@ -142,14 +144,8 @@ impl Session<'_> {
         }
         ours.retain(|machine| machine.program.why_interpreted(machine.engine).is_none());
         let cases = self.cases.for_program(&ours[0].program, several);
-        let mut comparison = Comparison {
-            session: self,
-            program,
-            theirs: None,
-            cases: Vec::new(),
-            ours,
-            verdict,
-        };
+        let mut comparison =
+            Comparison { session: self, program, theirs: None, cases: Vec::new(), ours, verdict };
         comparison.ask_kernel();
         comparison.run(&cases)?;
         Ok(comparison.verdict)
@@ -242,6 +238,8 @@ impl Comparison<'_> {
             return Ok(false);
         }
         self.verdict.runs += 1;
+        let is_fault = |result: &Observed| matches!(result.end, End::Fault(_));
+        self.verdict.faults += usize::from(results.first().is_some_and(is_fault));
         self.cases.push(case.clone());
         let Some((first, others)) = results.split_first_mut() else { return Ok(false) };
         for (machine, other) in self.ours[1..].iter().zip(others) {
@@ -261,8 +259,9 @@ impl Comparison<'_> {
             return Ok(true);
         }
         let first = first.clone();
-        if self.depends_on_addresses(&first, &found, at_end)? {
-            self.drop_kernel("what it does depends on addresses".to_owned());
+        if self.depends_on_chance(&first, &kernels, &found, at_end)? {
+            let why = "what it does depends on addresses, or on memory that it did not write";
+            self.drop_kernel(why.to_owned());
             return Ok(true);
         }
         self.verdict.found(case, KERNEL, found);
@@ -270,22 +269,46 @@ impl Comparison<'_> {
     }
 
     /// Whether all that differs would differ in skep, too, if maps and programs had other
-    /// addresses: then nothing is wrong.
-    fn depends_on_addresses(
+    /// addresses, or differs in the kernel from one time to the next: then nothing is wrong.
+    fn depends_on_chance(
         &self,
         first: &Observed,
+        kernels: &Observed,
         found: &[Difference],
         at_end: bool,
     ) -> Result<bool, Failure> {
-        let mut shifted = self.session.start(Engine::Interp, self.program, true)?;
-        let mut last = Observed::default();
+        let mut moved = self.session.start(Engine::Interp, self.program, true)?;
+        let mut again = Observed::default();
         for case in &self.cases {
-            last = shifted.run(case)?;
+            again = moved.run(case)?;
         }
-        last.maps = shifted.maps(at_end);
-        blank_handles(&shifted, &mut last);
-        let moved = differences(first, &last);
-        Ok(found.iter().all(|found| moved.iter().any(|moved| moved.what == found.what)))
+        again.maps = moved.maps(at_end);
+        blank_handles(&moved, &mut again);
+        let mut unsteady = differences(first, &again);
+        unsteady.extend(self.kernel_again(kernels, at_end)?);
+        Ok(found.iter().all(|found| unsteady.iter().any(|other| other.what == found.what)))
+    }
+
+    /// Where the kernel differs from what it did before, when it does the same again.
+    fn kernel_again(&self, kernels: &Observed, at_end: bool) -> Result<Vec<Difference>, Failure> {
+        let Some(kernel) = &self.session.kernel else { return Ok(Vec::new()) };
+        let mut like = self.session.start(Engine::Interp, self.program, false)?;
+        let object = (self.session.object.parsed(), self.session.bytes);
+        let settings = &self.session.args.subject.preload;
+        let Ok(mut theirs) = Theirs::start(kernel, object, &like, settings) else {
+            return Ok(Vec::new());
+        };
+        let mut again = Observed::default();
+        for case in &self.cases {
+            again = match theirs.run(like.cpu(), case) {
+                Ok(observed) => observed,
+                Err(_) => return Ok(Vec::new()),
+            };
+            // Maps made inside others are those of its maps, and CPUs take turns with it.
+            like.run(case)?;
+        }
+        again.maps = theirs.maps(&like, at_end);
+        Ok(differences(kernels, &again))
     }
 }
 
@@ -303,7 +326,7 @@ fn blank_handles(machine: &Ours, observed: &mut Observed) {
 impl Verdict {
     fn of(name: &str) -> Self {
         let name = name.to_owned();
-        Self { name, engines: Vec::new(), runs: 0, found: None, notes: Vec::new() }
+        Self { name, engines: Vec::new(), runs: 0, faults: 0, found: None, notes: Vec::new() }
     }
 
     fn found(&mut self, case: &Case, engine: &'static str, differences: Vec<Difference>) {
@@ -330,20 +353,27 @@ impl Verdict {
             "engines": self.engines,
             "equal": self.found.is_none(),
             "runs": self.runs,
+            "faults": self.faults,
             "differences": differences.collect::<Vec<_>>(),
             "notes": self.notes,
         })
     }
 
     fn print(&self, out: &mut Printer) -> Result<(), Failure> {
-        let Self { name, engines, runs, found, notes } = self;
+        let Self { name, engines, runs, faults, found, notes } = self;
         let engines = engines.join(", ");
         let Some(found) = found else {
             return match (runs, notes.last()) {
                 (0, Some(why)) => out.line(&format!("{name}: not compared: {why}")),
                 (0, None) => out.line(&format!("{name}: not compared: there is no input")),
-                (1, _) => out.line(&format!("{name}: equal in 1 run ({engines})")),
-                _ => out.line(&format!("{name}: equal in {runs} runs ({engines})")),
+                _ => {
+                    let s = if *runs == 1 { "" } else { "s" };
+                    let faults = match faults {
+                        0 => String::new(),
+                        n => format!(", {n} of them faults"),
+                    };
+                    out.line(&format!("{name}: equal in {runs} run{s}{faults} ({engines})"))
+                }
             };
         };
         let Found { run, label, engine, differences } = found;

@@ -106,9 +106,8 @@ impl Ours {
 
     /// Takes records and samples; each map that could have had some is there.
     fn events(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
-        let sends = |map: &&Map| {
-            matches!(map.map_type(), MapType::Ringbuf | MapType::PerfEventArray)
-        };
+        let sends =
+            |map: &&Map| matches!(map.map_type(), MapType::Ringbuf | MapType::PerfEventArray);
         let maps = self.loaded.maps().iter().filter(sends);
         let mut events: BTreeMap<String, Vec<Vec<u8>>> =
             maps.map(|map| (map.name().to_owned(), Vec::new())).collect();

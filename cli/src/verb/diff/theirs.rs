@@ -291,11 +291,7 @@ fn types(kernel: &skep_oracle::Kernel, bytes: &[u8]) -> Option<Btf> {
     kernel.load_btf(&blob).ok()
 }
 
-fn create(
-    kernel: &skep_oracle::Kernel,
-    source: &Source<'_>,
-    index: usize,
-) -> Result<Map, String> {
+fn create(kernel: &skep_oracle::Kernel, source: &Source<'_>, index: usize) -> Result<Map, String> {
     let decl = &source.object.maps()[index];
     // As declared: some types get flags when they are made. What depends on CPUs is known now.
     let max_entries = source.loaded.maps()[index].def().max_entries;
@@ -340,7 +336,11 @@ fn fill(
         MapType::BloomFilter | MapType::UserRingbuf => {
             // What was put in cannot be read back.
             let given = settings.map.iter().any(|setting| setting.starts_with(name));
-            return if given { Err(format!("what `{name}` holds cannot be copied")) } else { Ok(()) };
+            return if given {
+                Err(format!("what `{name}` holds cannot be copied"))
+            } else {
+                Ok(())
+            };
         }
         _ => {}
     }
@@ -416,7 +416,7 @@ fn refused(name: &str, Rejection { errno, log }: &Rejection) -> String {
         ["processed ", "verification time", "stack depth", "mark_precise", "max_states"];
     let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
     let told = lines.filter(|line| !statistics.iter().any(|start| line.starts_with(start)));
-    match told.last() {
+    match told.into_iter().next_back() {
         Some(line) => format!("the verifier refuses `{name}` ({errno}): {line}"),
         None => format!("the kernel refuses `{name}`: {errno}"),
     }
