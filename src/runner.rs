@@ -92,12 +92,7 @@ impl Runner {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn repeat(
-        &mut self,
-        program: &Program,
-        input: Input,
-        times: u64,
-    ) -> Result<Output, Error> {
+    pub fn repeat(&mut self, program: &Program, input: Input, times: u64) -> Result<Output, Error> {
         let vm = &self.vm.inner;
         let runner = &mut self.runner;
         let result = with_limits(vm, self.watched.as_deref(), |limits| {

@@ -1,9 +1,9 @@
 //! `skep run`: loads an object, runs programs, prints what they did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use skep::{FixedHost, Input, Loaded, Map, MapSnapshot, Object, Program, Runner};
+use skep::{Engine, FixedHost, Input, Loaded, Map, MapSnapshot, MapType, Object, Program, Runner};
 
 use crate::args::{Global, RunArgs};
 use crate::failure::Failure;
@@ -36,6 +36,9 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         .map(|(index, (step, name))| Task::new(&loaded, name, step).map_err(at(index)));
     let tasks = tasks.collect::<Result<Vec<Task>, Failure>>()?;
     preload(&loaded, &args.preload)?;
+    if global.verbose {
+        tell_interpreted(global.engine, &loaded, &tasks);
+    }
     // Samples wait there until the end of each run.
     let _buffers = loaded.open_perf_buffers(PERF_PAGES)?;
 
@@ -59,6 +62,21 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     match session.report.take_unexpected() {
         Some(message) => Err(Failure::expectation(message)),
         None => Ok(()),
+    }
+}
+
+/// Says which programs run in the interpreter though another engine is asked for: those of
+/// the steps, and those that they can come to by tail calls.
+fn tell_interpreted(engine: Engine, loaded: &Loaded, tasks: &[Task]) {
+    let named = tasks.iter().map(|task| task.program.clone());
+    let calls = loaded.maps().iter().any(|map| map.map_type() == MapType::ProgArray);
+    let others = loaded.program_names().filter(|_| calls);
+    let others = others.filter_map(|name| loaded.program(name).ok());
+    let mut told = BTreeSet::new();
+    for program in named.chain(others).filter(|program| told.insert(program.id())) {
+        if let Some(why) = program.why_interpreted(engine) {
+            eprintln!("note: program `{}` runs in the interpreter: {why}", program.name());
+        }
     }
 }
 
