@@ -157,7 +157,11 @@ impl Check<'_> {
         let entry = Some((def, Some(0)));
         match def.prog_type {
             Some(t) if t.context == Context::Unsupported => {
-                self.say(Severity::Error, entry, format!("skep cannot run {} programs yet", t.name));
+                self.say(
+                    Severity::Error,
+                    entry,
+                    format!("skep cannot run {} programs yet", t.name),
+                );
             }
             Some(_) => {}
             None => {
@@ -172,7 +176,11 @@ impl Check<'_> {
             Ok(program) => {
                 for &engine in Engine::ALL {
                     if let Some(why) = program.why_interpreted(engine) {
-                        self.say(Severity::Info, entry, format!("it runs in the interpreter: {why}"));
+                        self.say(
+                            Severity::Info,
+                            entry,
+                            format!("it runs in the interpreter: {why}"),
+                        );
                     }
                 }
             }
