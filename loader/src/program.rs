@@ -6,8 +6,8 @@ use skep_vm::isa::Insn;
 use skep_vm::prog::ProgType;
 
 use crate::btf::TypeId;
-use crate::core::CoreSite;
 use crate::code::SLOT;
+use crate::core::CoreSite;
 use crate::error::{LoadError, Site};
 
 /// A program, complete in itself.
