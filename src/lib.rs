@@ -127,6 +127,7 @@ mod object;
 mod open;
 mod output;
 mod perf_buffer;
+mod perf_map;
 mod record;
 mod ring_buffer;
 mod runner;
@@ -161,6 +162,9 @@ pub use skep_maps::{
 };
 pub use skep_vm::isa;
 pub use skep_vm::prog;
+pub use skep_vm::{
+    AccessReport, Explanation, Listing, LoopReport, NativeExit, NativeFunction,
+};
 pub use skep_vm::{
     Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Redirect, StackKind, Task,
     helpers, is_poison,

@@ -85,7 +85,11 @@ impl Loaded {
                 None => create(vm, &name, &parsed, decl)?,
             });
         }
-        let programs = parsed.programs().iter().map(|def| link(vm, &parsed, def, &maps)).collect();
+        let programs = parsed.programs().iter().map(|def| link(vm, &parsed, def, &maps));
+        let programs: Vec<Linked> = programs.collect();
+        for linked in programs.iter().filter_map(|linked| linked.result.as_ref().ok()) {
+            vm.list_native(linked)?;
+        }
         let loaded = Self { inner: Arc::new(Inner { name, maps, programs }) };
         for (index, decl) in parsed.maps().iter().enumerate() {
             if !shared.contains_key(&index) {
@@ -350,6 +354,16 @@ impl Program {
     #[must_use]
     pub fn why_interpreted(&self, wanted: Engine) -> Option<String> {
         self.inner.why_interpreted(wanted)
+    }
+
+    /// The program's native code, made now if it has not been yet; with `counting`, that which
+    /// counts instructions and heeds a budget.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; the program runs in the interpreter then.
+    pub fn native_listing(&self, counting: bool) -> Result<skep_vm::Listing, String> {
+        self.inner.native_listing(counting)
     }
 
     /// The number of instructions.

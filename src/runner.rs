@@ -65,6 +65,57 @@ impl Runner {
         self.finish(program, result)
     }
 
+    /// Runs a program `times` times on an input that is put in place once: what a run leaves in
+    /// context and packet is there in the next, as with `repeat` of `BPF_PROG_TEST_RUN`.
+    /// Nothing is copied in between, so this is how long a program itself takes. Stops at the
+    /// first fault. The output is the last run's, but the printed lines are those of all; the
+    /// time limit is for all together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runner::run`].
+    ///
+    /// ```
+    /// use skep::{Input, Vm, isa, prog};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vm = Vm::builder().build()?;
+    /// let insns = isa::assemble(
+    ///     "ldxw %r0, [%r1+0]
+    ///      add32 %r0, 1
+    ///      stxw [%r1], %r0
+    ///      exit",
+    /// )?;
+    /// let program = vm.program_from_insns("count", Some(&prog::SYSCALL), &insns, &[])?;
+    /// let out = vm.runner()?.repeat(&program, Input::raw([0; 4]), 10)?;
+    /// assert_eq!(out.retval, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn repeat(&mut self, program: &Program, input: Input, times: u64) -> Result<Output, Error> {
+        let vm = &self.vm.inner;
+        let runner = &mut self.runner;
+        let result = with_limits(vm, self.watched.as_deref(), |limits| {
+            let mut outcome = runner.run(program.get(), &input, &*vm.host, limits)?;
+            if times > 1 {
+                let mut printk = std::mem::take(&mut outcome.printk);
+                let rest = runner.repeat(program.get(), times - 1, &*vm.host, limits);
+                outcome = match rest {
+                    Ok(outcome) => outcome,
+                    Err(RunError::Fault(fault, lines)) => {
+                        printk.extend(lines);
+                        return Err(RunError::Fault(fault, printk));
+                    }
+                    Err(error) => return Err(error),
+                };
+                printk.append(&mut outcome.printk);
+                outcome.printk = printk;
+            }
+            Ok(outcome)
+        });
+        self.finish(program, result).map_err(|(error, _)| error)
+    }
+
     /// Guest memory for a packet of `len` bytes: fill it, then run on it. Nothing is
     /// copied.
     ///

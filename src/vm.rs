@@ -30,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_insns: Option<u64>,
     pub(crate) count: bool,
+    pub(crate) perf_map: bool,
 }
 
 /// Settings of a virtual machine to be built.
@@ -41,6 +42,7 @@ pub struct VmBuilder {
     timeout: Option<Duration>,
     max_insns: Option<u64>,
     count: bool,
+    perf_map: bool,
     max_map_memory: Option<u64>,
 }
 
@@ -58,6 +60,7 @@ impl Vm {
             timeout: Some(Duration::from_secs(10)),
             max_insns: None,
             count: false,
+            perf_map: false,
             max_map_memory: None,
         }
     }
@@ -68,7 +71,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// [`Error::Create`] when a map cannot be created, [`Error::BigEndian`].
+    /// [`Error::Create`] when a map cannot be created, [`Error::BigEndian`]; [`Error::Io`] as
+    /// [`VmBuilder::perf_map`] says.
     pub fn load(&self, object: Object) -> Result<Loaded, Error> {
         Loaded::new(self, object)
     }
@@ -107,7 +111,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// [`Error::Program`] when it is not well-formed.
+    /// [`Error::Program`] when it is not well-formed; [`Error::Io`] as [`VmBuilder::perf_map`]
+    /// says.
     pub fn program_from_insns(
         &self,
         name: &str,
@@ -126,7 +131,9 @@ impl Vm {
             object: "program".to_owned(),
             source: Box::new(source),
         })?;
-        Ok(Program::new(program))
+        let program = Program::new(program);
+        self.list_native(&program)?;
+        Ok(program)
     }
 
     /// The number of virtual CPUs.
@@ -200,6 +207,31 @@ impl VmBuilder {
         Self { count, ..self }
     }
 
+    /// Whether functions in native code are listed in `/tmp/perf-PID.map`, where perf(1) looks
+    /// for names: `skep:PROGRAM/FUNCTION`. Programs are compiled when they are loaded then,
+    /// and loading fails with [`Error::Io`] when the file cannot be written. Nobody takes the
+    /// file away.
+    ///
+    /// ```
+    /// use skep::{Vm, isa};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vm = Vm::builder().perf_map(true).build()?;
+    /// vm.program_from_insns("two", None, &isa::assemble("mov %r0, 2\nexit")?, &[])?;
+    /// # let path = format!("/tmp/perf-{}.map", std::process::id());
+    /// if vm.engine().name() == "jit" {
+    ///     let lines = std::fs::read_to_string(&path)?;
+    ///     assert!(lines.lines().any(|line| line.ends_with(" skep:two/two")));
+    ///     std::fs::remove_file(path)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn perf_map(self, perf_map: bool) -> Self {
+        Self { perf_map, ..self }
+    }
+
     /// How many instructions a run may execute: exactly in the interpreter; native code, which
     /// counts then, ends at the next jump back, call or exit.
     #[must_use]
@@ -264,6 +296,7 @@ impl VmBuilder {
             timeout: self.timeout,
             max_insns: self.max_insns,
             count: self.count,
+            perf_map: self.perf_map,
         };
         Ok(Vm { inner: Arc::new(inner) })
     }

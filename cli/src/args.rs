@@ -23,8 +23,32 @@ pub(crate) enum Verb {
     Run(Box<RunArgs>),
     /// Show what is in an object.
     Inspect(ObjectArgs),
+    /// Measure how long programs take on each engine.
+    ///
+    /// Each program runs on one input again and again, as with repeat of BPF_PROG_TEST_RUN:
+    /// what a run leaves in packet, context and maps is there in the next. Engines take
+    /// turns; least and median of all rounds are printed, and the instructions of a program's
+    /// first run.
+    Bench(BenchArgs),
+    /// Load everything, run nothing, and report every problem with its source line.
+    ///
+    /// An error is what keeps a program or map from being used, a warning what ends a run
+    /// that comes to it. With errors the exit code is 1.
+    Check(CheckArgs),
     /// Print instructions with their source lines.
     Disasm(DisasmArgs),
+    /// Run programs on every engine and on the running kernel, and compare.
+    ///
+    /// Compared are, between engines: return value, output packet, output context, printk
+    /// lines, redirection, records of ring buffers and perf events, contents of maps, and
+    /// faults with their place. With the kernel, which is asked by BPF_PROG_TEST_RUN when the
+    /// caller may load programs: return value, output packet, output context where one was
+    /// given, records, and contents of maps. Programs that ask for the clock, for random
+    /// numbers, for the calling task, its cgroup or its stack, or that read memory of the
+    /// kernel, are not given to the kernel, nor are types that it cannot test; nothing is
+    /// attached. What depends on addresses, or in the kernel on memory that the program did not
+    /// write, may differ. Each program starts with maps of its own.
+    Diff(DiffArgs),
     /// Show what this build supports.
     Features,
 }
@@ -67,6 +91,9 @@ pub(crate) struct Global {
     /// Count instructions in every engine (the interpreter always does).
     #[arg(long, global = true)]
     pub(crate) count: bool,
+    /// List native code in /tmp/perf-PID.map for perf(1).
+    #[arg(long, global = true)]
+    pub(crate) perf_map: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,12 +118,25 @@ pub(crate) struct ObjectArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The compiled object.
+    pub(crate) object: PathBuf,
+    /// Tell of each memory access whether it is proven, so that native code does not check
+    /// it, and why; and of each loop how often it goes round.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DisasmArgs {
     /// The compiled object.
     pub(crate) object: PathBuf,
     /// One program only.
     #[arg(short = 'n', long = "prog", value_name = "NAME")]
     pub(crate) prog: Option<String>,
+    /// The native code: AT&T syntax, with the instruction that each check belongs to.
+    #[arg(long)]
+    pub(crate) jit: bool,
 }
 
 #[derive(Debug, Args)]
@@ -105,16 +145,8 @@ pub(crate) struct RunArgs {
     pub(crate) object: PathBuf,
     #[command(flatten)]
     pub(crate) steps: Steps,
-    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
-    /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
-    #[arg(long, value_name = "NAME…")]
-    pub(crate) map: Vec<String>,
-    /// Put a program into a program array.
-    #[arg(long, value_name = "NAME[IDX]=PROG")]
-    pub(crate) prog_array: Vec<String>,
-    /// Set a global variable before load.
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(crate) global: Vec<String>,
+    #[command(flatten)]
+    pub(crate) preload: Preload,
     /// Run so many times on each input of each step.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) repeat: u64,
@@ -127,6 +159,64 @@ pub(crate) struct RunArgs {
     /// Fail unless every run returns this: XDP_DROP, 0.
     #[arg(long, value_name = "VALUE|NAME", allow_hyphen_values = true)]
     pub(crate) expect: Option<String>,
+}
+
+/// What programs find when they first run.
+#[derive(Debug, Args)]
+pub(crate) struct Preload {
+    /// Preload a map: NAME=@file.json, or one element: NAME[KEY]=VALUE; without keys:
+    /// NAME=VALUE, a record of a user ring buffer NAME=hex:…
+    #[arg(long, value_name = "NAME…")]
+    pub(crate) map: Vec<String>,
+    /// Put a program into a program array.
+    #[arg(long, value_name = "NAME[IDX]=PROG")]
+    pub(crate) prog_array: Vec<String>,
+    /// Set a global variable before load.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) global: Vec<String>,
+}
+
+/// Programs of an object, and what they are run on: of `skep diff` and `skep bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Subject {
+    /// The compiled object.
+    pub(crate) object: PathBuf,
+    /// One program only.
+    #[arg(short = 'n', long = "prog", value_name = "NAME")]
+    pub(crate) prog: Option<String>,
+    /// The packet: hex:…, @FILE with raw bytes, or a pcap or pcapng file; some of our own
+    /// without it.
+    #[arg(long, value_name = "X", conflicts_with = "ctx")]
+    pub(crate) packet: Option<String>,
+    /// The raw context: hex:… or @FILE; zeros and numbers without it.
+    #[arg(long, value_name = "X")]
+    pub(crate) ctx: Option<String>,
+    /// Set a field of the context of packet programs by its UAPI name.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) preload: Preload,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Rounds for each engine, of some milliseconds each.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rounds: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    pub(crate) subject: Subject,
+    /// Run so many times on each input.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) repeat: u64,
+    /// Do not ask the running kernel.
+    #[arg(long)]
+    pub(crate) no_kernel: bool,
 }
 
 fn engine(name: &str) -> Result<Engine, String> {

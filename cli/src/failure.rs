@@ -21,6 +21,8 @@ pub(crate) struct Failure {
     fault: Option<Box<Fault>>,
     /// The document is on stdout already.
     printed: bool,
+    /// It is about one program of the object.
+    about_program: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +35,19 @@ enum Kind {
 }
 
 impl Failure {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, message, help: None, fault: None, printed: false, about_program: false }
+    }
+
     /// What was typed makes no sense.
     pub(crate) fn usage(message: impl Into<String>, help: Option<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into(), help, fault: None, printed: false }
+        Self { help, ..Self::new(Kind::Usage, message) }
     }
 
     /// A file could not be read or written.
     pub(crate) fn io(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind: Kind::Io, message, help: None, fault: None, printed: false }
+        Self::new(Kind::Io, message)
     }
 
     /// Whoever read standard output has stopped reading: nothing is left to say.
@@ -49,10 +55,19 @@ impl Failure {
         Self { printed: true, ..Self::io(String::new()) }
     }
 
-    /// A program did not return what was expected.
+    /// A program did not do what was expected; the document is printed.
     pub(crate) fn expectation(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind: Kind::Expectation, message, help: None, fault: None, printed: true }
+        Self { printed: true, ..Self::new(Kind::Expectation, message) }
+    }
+
+    /// What went wrong, as a sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether it is a program of the object that cannot be loaded.
+    pub(crate) fn is_about_program(&self) -> bool {
+        self.about_program
     }
 
     /// The same, with the place where it happened before it; a fault names one itself.
@@ -129,11 +144,12 @@ impl From<Error> for Failure {
             ErrorKind::Io => Kind::Io,
         };
         let (message, help) = (error.to_string(), error.help());
+        let about_program = matches!(error, Error::Load(_) | Error::Program { .. });
         let fault = match error {
             Error::Fault(fault) => Some(fault),
             _ => None,
         };
-        Self { kind, message, help, fault, printed: false }
+        Self { kind, message, help, fault, printed: false, about_program }
     }
 }
 

@@ -4,8 +4,10 @@
 
 #[allow(rustdoc::broken_intra_doc_links, reason = "help texts have brackets that are no links")]
 mod args;
+mod case;
 mod failure;
 mod input;
+mod machine;
 mod preload;
 mod print;
 mod redirect;
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
         Verb::Run(args) => verb::run::run(&cli.global, args),
         Verb::Inspect(args) => verb::inspect::run(&cli.global, args),
         Verb::Disasm(args) => verb::disasm::run(&cli.global, args),
+        Verb::Bench(args) => verb::bench::run(&cli.global, args),
+        Verb::Check(args) => verb::check::run(&cli.global, args),
+        Verb::Diff(args) => verb::diff::run(&cli.global, args),
         Verb::Features => verb::features::run(&cli.global),
     };
     match result {

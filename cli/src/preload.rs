@@ -1,9 +1,9 @@
 //! What maps hold before the first run: `--map` and `--prog-array`.
 
 use serde_json::Value;
-use skep::{Loaded, Map, MapType, UserRingBuffer};
+use skep::{Loaded, Map, MapType, Object, UserRingBuffer};
 
-use crate::args::RunArgs;
+use crate::args::Preload;
 use crate::failure::Failure;
 use crate::input::{assignment, bytes, element, read};
 
@@ -12,8 +12,17 @@ pub(crate) fn parse_value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
+/// Sets global variables as the command line says.
+pub(crate) fn set_globals(object: &mut Object, args: &Preload) -> Result<(), Failure> {
+    for setting in &args.global {
+        let (name, text) = assignment("--global", setting)?;
+        object.global(name)?.set_value(&parse_value(text))?;
+    }
+    Ok(())
+}
+
 /// Fills maps as the command line says, in its order.
-pub(crate) fn preload(loaded: &Loaded, args: &RunArgs) -> Result<(), Failure> {
+pub(crate) fn preload(loaded: &Loaded, args: &Preload) -> Result<(), Failure> {
     for setting in &args.prog_array {
         let (place, prog) = assignment("--prog-array", setting)?;
         let (name, index) = element("--prog-array", place)?;

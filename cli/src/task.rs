@@ -43,7 +43,7 @@ impl Task {
 }
 
 /// The two sides of a `--set`.
-fn field(setting: &str) -> Result<(String, u64), Failure> {
+pub(crate) fn field(setting: &str) -> Result<(String, u64), Failure> {
     let (name, text) = assignment("--set", setting)?;
     let value = parse_integer(text).and_then(|n| u64::try_from(n).ok());
     let value = value

@@ -31,6 +31,9 @@ const MAX_PROGRAM: usize = 1_000_000;
 /// program that calls them, so a small file could ask for any amount.
 const MAX_TOTAL: usize = 4 << 20;
 
+/// Most problems of one program that are told.
+const MAX_PROBLEMS: usize = 100;
+
 /// Everything that linking reads.
 pub(crate) struct Linker<'a> {
     elf: &'a Elf<'a>,
@@ -108,6 +111,7 @@ impl<'a> Linker<'a> {
             lines: Vec::new(),
             core: Vec::new(),
             problem: None,
+            more: Vec::new(),
             unset: Vec::new(),
         };
         match self.reach(entry) {
@@ -170,7 +174,7 @@ impl<'a> Linker<'a> {
 
     fn emit(&self, order: &[(usize, usize)], program: &mut ProgramDef) {
         let starts: BTreeMap<usize, usize> = order.iter().copied().collect();
-        let mut problem = None;
+        let mut problems = Vec::new();
         for &(number, start) in order {
             let Some(function) = self.code.functions().get(number) else {
                 continue;
@@ -181,10 +185,10 @@ impl<'a> Linker<'a> {
                 name: Arc::clone(&function.name),
                 start: slot(start),
                 type_id: self.type_of(function),
+                section: section.into(),
+                slot: slot(function.start),
             });
-            if let Err(error) = self.patch(function, start, &starts, program) {
-                problem.get_or_insert(error);
-            }
+            self.patch(function, start, &starts, program, &mut problems);
             self.copy_lines(function, start, program);
             for relo in self.core.range(section, function.start, function.end) {
                 let at = relo.slot - function.start + start;
@@ -194,13 +198,15 @@ impl<'a> Linker<'a> {
                     type_id: relo.type_id,
                     access: Arc::clone(&relo.access),
                 };
-                if !apply_local(&mut program.insns, at, &site) && problem.is_none() {
-                    problem = Some(self.core_error(section, relo.slot, &site));
+                if !apply_local(&mut program.insns, at, &site) && problems.len() < MAX_PROBLEMS {
+                    problems.push(self.core_error(section, relo.slot, &site));
                 }
                 program.core.push(site);
             }
         }
-        program.problem = problem.or_else(|| program.unset.first().cloned());
+        let mut problems = problems.into_iter();
+        program.problem = problems.next().or_else(|| program.unset.first().cloned());
+        program.more = problems.collect();
     }
 
     fn core_error(&self, section: &str, slot: usize, site: &CoreSite) -> LoadError {
@@ -230,25 +236,25 @@ impl<'a> Linker<'a> {
         }));
     }
 
-    /// Resolves the references of one function, which stands at `start`; the first
-    /// problem is returned, the rest of the function is resolved all the same.
+    /// Resolves the references of one function, which stands at `start`; where there is a
+    /// problem, the rest of the function is resolved all the same.
     fn patch(
         &self,
         function: &Function,
         start: usize,
         starts: &BTreeMap<usize, usize>,
         program: &mut ProgramDef,
-    ) -> Result<(), LoadError> {
+        problems: &mut Vec<LoadError>,
+    ) {
         let section = self.section_name(function);
-        let mut first = Ok(());
         let relocs = self.relocs.range(function.section, function.start, function.end);
         for reloc in relocs {
             let at = reloc.slot - function.start + start;
             let target = match &reloc.target {
                 Ok(target) => target,
                 Err(_) => {
-                    if first.is_ok() {
-                        first = reloc.error(self.elf, section).map_or(Ok(()), Err);
+                    if problems.len() < MAX_PROBLEMS {
+                        problems.extend(reloc.error(self.elf, section));
                     }
                     continue;
                 }
@@ -263,10 +269,10 @@ impl<'a> Linker<'a> {
         // Calls that the assembler has resolved itself: within the section.
         for (at, callee) in unrelocated(self.code, function, relocs) {
             let Some(&to) = callee.and_then(|callee| starts.get(&callee)) else {
-                if first.is_ok() {
+                if problems.len() < MAX_PROBLEMS {
                     let site = Site::at(section, (function.start + at) as u64 * SLOT);
                     let reason = "the call leads to no function".into();
-                    first = Err(LoadError::Code { site, reason });
+                    problems.push(LoadError::Code { site, reason });
                 }
                 continue;
             };
@@ -274,7 +280,6 @@ impl<'a> Linker<'a> {
                 insn.imm = relative(start + at, to);
             }
         }
-        first
     }
 
     /// Writes a reference in the kernel's encoding.

@@ -68,7 +68,7 @@ impl Object {
         }
         for program in &mut programs {
             program.problem = program.problem.take().map(|problem| problem.in_object(name));
-            for problem in &mut program.unset {
+            for problem in program.unset.iter_mut().chain(&mut program.more) {
                 *problem = problem.clone().in_object(name);
             }
         }

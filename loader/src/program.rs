@@ -6,8 +6,9 @@ use skep_vm::isa::Insn;
 use skep_vm::prog::ProgType;
 
 use crate::btf::TypeId;
+use crate::code::SLOT;
 use crate::core::CoreSite;
-use crate::error::LoadError;
+use crate::error::{LoadError, Site};
 
 /// A program, complete in itself.
 #[derive(Debug, Clone)]
@@ -34,8 +35,40 @@ pub struct ProgramDef {
     /// Why the program cannot be loaded, when it cannot; instructions that could
     /// not be relocated are as the compiler left them.
     pub problem: Option<LoadError>,
+    /// What else is wrong with its references.
+    pub(crate) more: Vec<LoadError>,
     /// The `.kconfig` variables that it reads and that have no value yet.
     pub(crate) unset: Vec<LoadError>,
+}
+
+impl ProgramDef {
+    /// All that keeps it from being loaded, as far as it was found: [`ProgramDef::problem`]
+    /// first.
+    pub fn problems(&self) -> impl Iterator<Item = &LoadError> {
+        let unset = self.unset.iter().filter(|unset| self.problem.as_ref() != Some(*unset));
+        self.problem.iter().chain(&self.more).chain(unset)
+    }
+
+    /// The instruction of the program, in slots, that stands at a place of the object;
+    /// `None` when none does.
+    #[must_use]
+    pub fn insn_at(&self, site: &Site) -> Option<u32> {
+        let slot = u32::try_from(site.offset()? / SLOT).ok()?;
+        let ends = self.funcs.iter().skip(1).map(|func| func.start);
+        let ends = ends.chain([u32::try_from(self.insns.len()).ok()?]);
+        let mut funcs = self.funcs.iter().zip(ends);
+        funcs.find_map(|(func, end)| {
+            let at = func.start.checked_add(slot.checked_sub(func.slot)?)?;
+            (*func.section == *site.section_name() && at < end).then_some(at)
+        })
+    }
+
+    /// The source line of an instruction.
+    #[must_use]
+    pub fn line_at(&self, insn: u32) -> Option<&Line> {
+        let behind = self.lines.partition_point(|line| line.insn <= insn);
+        self.lines.get(behind.checked_sub(1)?)
+    }
 }
 
 /// A function of a program.
@@ -47,6 +80,10 @@ pub struct Func {
     pub start: u32,
     /// Its `FUNC` type, where BTF tells it.
     pub type_id: Option<TypeId>,
+    /// The ELF section that it stands in.
+    pub section: Arc<str>,
+    /// Its first instruction there, in slots.
+    pub slot: u32,
 }
 
 /// The source line of an instruction and of those after it, up to the next entry.

@@ -1,6 +1,6 @@
 //! Asks the running Linux kernel what a BPF program or a map does.
 //!
-//! Tests compare skep with these answers. The crate wraps `bpf(2)` and adds no
+//! Tests and `skep diff` compare skep with these answers. The crate wraps `bpf(2)` and adds no
 //! opinion: every errno is the kernel's own. It attaches nothing, pins nothing
 //! and looks up no object of others by id; it knows the programs and maps that
 //! its caller makes, perf events that it opens on its own CPUs, and `BPF_PROG_TEST_RUN`.
@@ -18,6 +18,7 @@ pub mod accesses;
 pub mod asm;
 mod batch;
 pub mod btf;
+mod btf_load;
 mod errno;
 pub mod fields;
 mod kernel;
@@ -35,6 +36,7 @@ mod user_ring;
 
 pub use batch::{Batch, BatchFlags};
 pub use btf::Btf;
+pub use btf_load::loadable;
 pub use errno::Errno;
 pub use kernel::{Kernel, Unavailable};
 pub use map::{Map, MapInfo, MapSpec};

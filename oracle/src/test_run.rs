@@ -83,6 +83,8 @@ pub struct Ran {
     pub ctx_out: Vec<u8>,
     /// The context's length as the kernel reports it.
     pub ctx_size_out: u32,
+    /// The context that was given, afterwards: syscall programs write to it.
+    pub ctx_in: Vec<u8>,
     /// Nanoseconds of one run, on average.
     pub duration: u32,
 }
@@ -131,6 +133,7 @@ impl Prog {
             data_size_out,
             ctx_out: cut(ctx_out, ctx_size_out),
             ctx_size_out,
+            ctx_in: ctx_in.map_or_else(Vec::new, |buf| buf.bytes().to_vec()),
             duration,
         }
     }

@@ -21,6 +21,7 @@ mod ir;
 pub mod isa;
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
 mod jit;
+mod listing;
 mod machine;
 pub mod prog;
 mod program;
@@ -37,6 +38,7 @@ pub use host::{Clock, FixedHost, Host, StackKind, Task};
 pub use interp::is_poison;
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
 pub use jit::Refusal;
+pub use listing::{Listing, NativeExit, NativeFunction};
 pub use machine::Machine;
 pub use program::{Program, ProgramError, ProgramErrorKind, ProgramSpec, SourceLine};
 pub use redirect::Redirect;

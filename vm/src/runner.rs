@@ -42,6 +42,8 @@ pub struct Runner {
     /// Lines that the run going on has printed.
     printk: Vec<String>,
     packet: Option<Packet>,
+    /// The context of the last run, and its length if the program has no type.
+    last: (GuestPtr, Option<u32>),
     engine: Engine,
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     host_stack: HostStack,
@@ -113,6 +115,7 @@ impl Runner {
             frames: Vec::new(),
             printk: Vec::new(),
             packet: None,
+            last: (GuestPtr::NULL, None),
             targets: Targets::default(),
             engine,
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
@@ -148,6 +151,7 @@ impl Runner {
     ) -> Result<Outcome, RunError> {
         let prepared = self.context.prepare(program, input).map_err(RunError::Input)?;
         self.packet = prepared.packet;
+        self.last = (prepared.ctx, prepared.len);
         self.enter(program, prepared.ctx, prepared.len, 1, host, limits)
     }
 
@@ -178,6 +182,7 @@ impl Runner {
         let prepared = self.context.prepare_staged(program, len, fields);
         let prepared = prepared.map_err(RunError::Input)?;
         self.packet = prepared.packet;
+        self.last = (prepared.ctx, prepared.len);
         self.enter(program, prepared.ctx, prepared.len, 1, host, limits)
     }
 
@@ -197,8 +202,8 @@ impl Runner {
         host: &dyn Host,
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
-        let ctx = self.context.ctx_ptr();
-        self.enter(program, ctx, None, times, host, limits)
+        let (ctx, len) = self.last;
+        self.enter(program, ctx, len, times, host, limits)
     }
 
     fn enter(

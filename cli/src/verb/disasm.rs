@@ -1,4 +1,6 @@
-//! `skep disasm`: instructions, interleaved with source lines.
+//! `skep disasm`: instructions, interleaved with source lines; with `--jit`, native code.
+
+mod native;
 
 use serde_json::{Value, json};
 use skep::loader::{Object, ProgramDef};
@@ -24,6 +26,9 @@ pub(crate) fn run(global: &Global, args: &DisasmArgs) -> Result<(), Failure> {
             have: parsed.programs().iter().map(|def| def.name.to_string()).collect(),
         }
         .into());
+    }
+    if args.jit {
+        return native::run(global, &object, &wanted);
     }
     if global.json {
         let programs: Vec<Value> = wanted

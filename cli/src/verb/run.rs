@@ -1,34 +1,26 @@
 //! `skep run`: loads an object, runs programs, prints what they did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use skep::{
-    FixedHost, Host, Input, Loaded, Map, MapSnapshot, Object, Program, Runner, SystemHost, Vm,
-};
+use skep::{Engine, FixedHost, Input, Loaded, Map, MapSnapshot, MapType, Object, Program, Runner};
 
-use crate::args::{Global, HostKind, RunArgs};
+use crate::args::{Global, RunArgs};
 use crate::failure::Failure;
-use crate::input::{Packet, assignment};
-use crate::preload::{parse_value, preload};
+use crate::input::Packet;
+use crate::machine::{self, PERF_PAGES};
+use crate::preload::{preload, set_globals};
 use crate::report::Report;
 use crate::sent::LostSoFar;
 use crate::steps::place;
 use crate::task::{Inputs, Task};
 
-/// Pages of the buffer of a perf event: 256 KiB, as many tools have it.
-const PERF_PAGES: u32 = 64;
-
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let steps = args.steps.all()?;
     let mut object = Object::open(&args.object)?;
-    for setting in &args.global {
-        let (name, text) = assignment("--global", setting)?;
-        object.global(name)?.set_value(&parse_value(text))?;
-    }
-    let fixed = Arc::new(FixedHost::default().clock_step(global.clock_step).seed(global.seed));
-    let vm = build(global, &fixed)?;
+    set_globals(&mut object, &args.preload)?;
+    let fixed = machine::fixed_host(global);
+    let vm = machine::build(global, global.engine, global.cpus, &fixed)?;
     let at = |index: usize| move |failure: Failure| failure.at(&place(index, steps.len()));
     let names = steps
         .iter()
@@ -43,14 +35,17 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         .enumerate()
         .map(|(index, (step, name))| Task::new(&loaded, name, step).map_err(at(index)));
     let tasks = tasks.collect::<Result<Vec<Task>, Failure>>()?;
-    preload(&loaded, args)?;
+    preload(&loaded, &args.preload)?;
+    if global.verbose {
+        tell_interpreted(global.engine, &loaded, &tasks);
+    }
     // Samples wait there until the end of each run.
     let _buffers = loaded.open_perf_buffers(PERF_PAGES)?;
 
     let before = contents(&loaded);
     let mut session = Session {
         report: Report::new(global, args, &object_name, &tasks),
-        runners: runners(global, &vm)?,
+        runners: machine::runners(global, &vm)?,
         loaded: &loaded,
         fixed,
         lost: LostSoFar::default(),
@@ -70,21 +65,19 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     }
 }
 
-fn build(global: &Global, fixed: &Arc<FixedHost>) -> Result<Vm, Failure> {
-    let host: Arc<dyn Host> = match global.host {
-        HostKind::Fixed => Arc::clone(fixed) as Arc<dyn Host>,
-        HostKind::System => Arc::new(SystemHost),
-    };
-    let mut builder = Vm::builder()
-        .cpus(global.cpus)
-        .shared_host(host)
-        .engine(global.engine)
-        .count(global.count)
-        .timeout(Some(Duration::from_secs_f64(global.timeout)));
-    if let Some(max_insns) = global.max_insns {
-        builder = builder.max_insns(max_insns);
+/// Says which programs run in the interpreter though another engine is asked for: those of
+/// the steps, and those that they can come to by tail calls.
+fn tell_interpreted(engine: Engine, loaded: &Loaded, tasks: &[Task]) {
+    let named = tasks.iter().map(|task| task.program.clone());
+    let calls = loaded.maps().iter().any(|map| map.map_type() == MapType::ProgArray);
+    let others = loaded.program_names().filter(|_| calls);
+    let others = others.filter_map(|name| loaded.program(name).ok());
+    let mut told = BTreeSet::new();
+    for program in named.chain(others).filter(|program| told.insert(program.id())) {
+        if let Some(why) = program.why_interpreted(engine) {
+            eprintln!("note: program `{}` runs in the interpreter: {why}", program.name());
+        }
     }
-    Ok(builder.build()?)
 }
 
 /// The program to run: the one named, or the only one.
@@ -108,18 +101,6 @@ fn choose(object: &Object, named: Option<&str>) -> Result<String, Failure> {
             Some(format!("choose one with -n: {}", list())),
         )),
     }
-}
-
-/// A runner for each CPU that runs are dealt to.
-fn runners(global: &Global, vm: &Vm) -> Result<Vec<Runner>, Failure> {
-    let range = global.cpu;
-    if range.last >= vm.cpus() {
-        return Err(Failure::usage(
-            format!("--cpu {}: there are {} virtual CPUs", range.last, vm.cpus()),
-            Some(format!("add --cpus {}", range.last + 1)),
-        ));
-    }
-    (range.first..=range.last).map(|cpu| Ok(vm.runner_on(cpu)?)).collect()
 }
 
 /// The entries of maps, by name.

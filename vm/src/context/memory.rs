@@ -384,11 +384,6 @@ impl ContextMemory {
         }
         bytes
     }
-
-    /// The context of the last run.
-    pub(crate) fn ctx_ptr(&self) -> GuestPtr {
-        if self.layout.is_some() { self.ctx.ptr() } else { GuestPtr::NULL }
-    }
 }
 
 const ETH_P_IP: u16 = 0x0800;

@@ -47,6 +47,12 @@ impl Code {
         let offset = (address as usize).checked_sub(self.start.as_ptr() as usize)?;
         (offset <= self.len).then_some(offset)
     }
+
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: `len` bytes are mapped, readable, initialised and never written again.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
 }
 
 impl Drop for Code {

@@ -7,6 +7,7 @@
 //! code        executable memory, writable or executable, never both
 //! enter       the way in from Rust, and the way out when a run is ended
 //! shims       what native code calls in Rust
+//! listing     what people see of it
 //! drive       runs programs and makes faults of exits
 //! ```
 //!
@@ -24,6 +25,7 @@ mod drive;
 mod enter;
 mod fold;
 mod link;
+mod listing;
 mod pace;
 mod plan;
 mod shims;
