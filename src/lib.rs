@@ -162,9 +162,7 @@ pub use skep_maps::{
 };
 pub use skep_vm::isa;
 pub use skep_vm::prog;
-pub use skep_vm::{
-    AccessReport, Explanation, Listing, LoopReport, NativeExit, NativeFunction,
-};
+pub use skep_vm::{AccessReport, Explanation, Listing, LoopReport, NativeExit, NativeFunction};
 pub use skep_vm::{
     Clock, Fault, FaultKind, FixedHost, Host, Input, InputError, Redirect, StackKind, Task,
     helpers, is_poison,
