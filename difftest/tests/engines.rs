@@ -142,6 +142,7 @@ fn report(engines: &[Engine], case: &Case, number: u64, difference: &Difference)
     let vector = Vector {
         about: format!("Case {number}: {}", differs(&smaller).unwrap_or_default()),
         budget: MAX_INSNS,
+        undefined: false,
         case: smaller,
         expected: expected.iter().map(Expected::of).collect(),
     };

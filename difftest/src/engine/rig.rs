@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use skep_maps::sys::UserRef;
 use skep_maps::{Map, MapDef, MapType, RingBuf, UserRingBuf, sys};
-use skep_vm::isa::assemble;
+use skep_vm::isa::{Insn, assemble};
 use skep_vm::{
     FixedHost, Input, Limits, Machine, Program, ProgramError, ProgramSpec, RunError, Runner,
 };
@@ -22,6 +22,9 @@ pub struct Rig {
     runner: Runner,
     /// A program that does nothing.
     nothing: ProgramSpec,
+    /// A program that leaves all frames of a program full of bytes that are not zero: what
+    /// reads a frame that it has not written, and that was not zeroed, sees them.
+    dirt: Arc<Program>,
 }
 
 /// The engine does not load a program of the case.
@@ -37,6 +40,18 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
+}
+
+/// Functions nested as deep as they can be, each of which fills its frame.
+fn dirty() -> Vec<Insn> {
+    const DEPTH: u32 = 8;
+    let fill: String =
+        (1..=64).map(|word| format!("stdw [%r10-{}], 0x5a5a5a5a\n", 8 * word)).collect();
+    let functions = (1..=DEPTH).map(|depth| {
+        let call = if depth < DEPTH { "call local +1\n" } else { "mov %r0, 0\n" };
+        format!("{fill}{call}exit\n")
+    });
+    assemble(&functions.collect::<String>()).expect("it is right")
 }
 
 impl Rig {
@@ -59,7 +74,9 @@ impl Rig {
         let runner = (engine.runner)(&machine, 0).expect("memory for a runner");
         let insns = assemble("mov %r0, 0\nexit").expect("it is right");
         let nothing = ProgramSpec { insns, ..ProgramSpec::default() };
-        Self { engine, machine, runner, nothing }
+        let spec = ProgramSpec { insns: dirty(), ..ProgramSpec::default() };
+        let dirt = machine.load(spec).expect("it is right");
+        Self { engine, machine, runner, nothing, dirt }
     }
 
     /// The engine.
@@ -116,6 +133,8 @@ impl Rig {
             fill(&**map, of, maps, &programs);
         }
         let host = FixedHost::default();
+        let ran = self.runner.run(&self.dirt, &Input::default(), &host, Limits::default());
+        ran.expect("it only writes its frames");
         let run = |input| self.run_once(&programs[0], maps, &host, input, max_insns);
         Ok(case.inputs.iter().map(run).collect())
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! # why it is here
 //! budget 100000
+//! undefined
 //! map array key 4 value 16 entries 2 [flags 0x80] [extra 3] [inner 0] [lock 8] [frozen]
 //! fill 00000000 = 0102030405060708
 //! program xdp
@@ -13,6 +14,8 @@
 //! sample 3 0102
 //! expect r0 0x2 insns 2
 //! ```
+//!
+//! `undefined` stands in cases of which Linux may make anything: it does not zero stacks.
 //!
 //! Maps and programs are numbered in their order. `fill` is of the map before it, its value
 //! bytes (zeros at the end are left away), `map N` or `program N`; `sample` and `expect`, and
@@ -35,6 +38,8 @@ pub struct Vector {
     pub about: String,
     /// How many instructions each run may execute.
     pub budget: u64,
+    /// Whether Linux, if it takes the programs, may come to something else.
+    pub undefined: bool,
     /// The case.
     pub case: Case,
     /// What each run is expected to come to.

@@ -62,6 +62,7 @@ fn line(vector: &mut Vector, line: &str) -> Result<(), String> {
     let case = &mut vector.case;
     match verb {
         "budget" => vector.budget = number(rest)?,
+        "undefined" => vector.undefined = true,
         "map" => {
             let map = map(rest, &case.maps)?;
             case.maps.push(map);

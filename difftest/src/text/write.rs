@@ -16,6 +16,9 @@ pub fn write(vector: &Vector) -> String {
         let _ = writeln!(text, "# {line}");
     }
     let _ = writeln!(text, "budget {}", vector.budget);
+    if vector.undefined {
+        text.push_str("undefined\n");
+    }
     for map in &vector.case.maps {
         self::map(&mut text, map, &vector.case.maps);
     }

@@ -42,6 +42,12 @@ impl Setting<'_> {
         }
     }
 
+    /// Whether the first byte that `pointer` points to is always readable: what is read from
+    /// there on is all of one object.
+    pub(super) fn proves_start(&self, state: &State, pointer: &Pointer) -> bool {
+        self.proves(state, pointer, Wish { off: 0, size: 1, access: Access::Read })
+    }
+
     /// Whether the address of an access is a multiple of its size.
     pub(super) fn is_aligned(&self, pointer: &Pointer, off: i64, size: u32) -> bool {
         let wanted = size.trailing_zeros();

@@ -11,6 +11,7 @@
 //! state       registers, stack slots, proven bytes of the packet; where paths meet
 //! transfer    instructions          call    calls
 //! branch      conditions            access  whether an access is proven
+//! frame       reads of the stack before it is written
 //! induction   counting loops        flow    until nothing changes
 //! ```
 
@@ -19,6 +20,7 @@ mod branch;
 mod call;
 mod explain;
 mod flow;
+mod frame;
 mod induction;
 mod num;
 mod state;
@@ -28,7 +30,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_maps::Map;
+use skep_maps::{Map, MapDef};
 use skep_memory::Access;
 
 use crate::helpers;
@@ -40,6 +42,8 @@ use crate::program::Program;
 
 use access::Wish;
 pub use explain::{AccessReport, Explanation, LoopReport};
+pub(crate) use frame::Bytes;
+use frame::Reads;
 use state::State;
 pub(crate) use value::{Pointer, Region, Value};
 
@@ -102,6 +106,9 @@ pub(crate) struct FunctionFacts {
     pub(crate) flow: Flow,
     /// How often each loop goes back to its header at most, by number.
     pub(crate) rounds: Vec<Option<u64>>,
+    /// What of its frame must be zeroed when it is entered; `None` when that is what the
+    /// interpreter zeroes.
+    pub(crate) early: Option<Bytes>,
 }
 
 /// What the analysis knows of the program as a whole.
@@ -171,15 +178,23 @@ impl Facts {
             jumps: BTreeMap::new(),
             functions: Vec::new(),
         };
+        let mut anywhere = false;
         for ((number, flow), known) in flows.into_iter().enumerate().zip(known) {
-            let rounds = match known {
+            let (rounds, reads) = match known {
                 Some(known) => {
-                    setting.judge(number, &known, &flow, &mut facts);
-                    known.rounds.clone()
+                    let reads = setting.judge(number, &known, &flow, &mut facts);
+                    (known.rounds.clone(), reads)
                 }
-                None => vec![None; flow.loops.len()],
+                None => {
+                    anywhere = true;
+                    (vec![None; flow.loops.len()], Reads::default())
+                }
             };
-            facts.functions.push(FunctionFacts { flow, rounds });
+            anywhere |= reads.anywhere;
+            facts.functions.push(FunctionFacts { flow, rounds, early: Some(reads.early) });
+        }
+        if anywhere {
+            facts.functions.iter_mut().for_each(|function| function.early = None);
         }
         facts
     }
@@ -245,8 +260,15 @@ impl Setting<'_> {
         calls.filter_map(|(start, args)| Some((self.ir.function_index(start)?, args))).collect()
     }
 
-    /// Judges all accesses of a function.
-    fn judge(&mut self, number: usize, known: &flow::Known, flow: &Flow, facts: &mut Facts) {
+    /// Judges all accesses of a function; gives what it reads early.
+    fn judge(
+        &mut self,
+        number: usize,
+        known: &flow::Known,
+        flow: &Flow,
+        facts: &mut Facts,
+    ) -> Reads {
+        let mut reads = Reads::default();
         let ir = self.ir;
         let first = ir.functions[number].blocks.start as usize;
         for (block, before) in known.before.iter().enumerate() {
@@ -254,10 +276,13 @@ impl Setting<'_> {
             let extent = &ir.blocks[first + block];
             for index in extent.start..extent.end {
                 let insn = &ir.insns[index as usize];
+                let mut granted = false;
                 if let Some((base, size, access)) = access_of(insn) {
                     let proof = self.prove(&state, insn, base, size, access);
+                    granted = proof.granted;
                     facts.accesses.insert(index, proof);
                 }
+                self.reads(&state, insn, granted, &mut reads);
                 if insn.op == Op::CallHelper {
                     facts.calls.extend(self.call_facts(&state, insn).map(|call| (index, call)));
                 }
@@ -272,6 +297,7 @@ impl Setting<'_> {
         }
         self.calls.clear();
         self.calls_unknown = false;
+        reads
     }
 
     /// Whether an edge leads back, past a `goto` perhaps.
@@ -288,22 +314,27 @@ impl Setting<'_> {
             Link::Helper(_) => 1,
             _ => return None,
         };
-        let (map, def) = match state.regs[at] {
-            Value::Map(index) => {
-                (KnownMap::This(index), self.maps.get(index as usize)?.core().def())
-            }
-            Value::Inner(index) => {
-                let outer = self.maps.get(index as usize)?.core().def();
-                (KnownMap::In(index), outer.inner.as_deref()?)
-            }
+        let map = match state.regs[at] {
+            Value::Map(index) => KnownMap::This(index),
+            Value::Inner(index) => KnownMap::In(index),
             _ => return None,
         };
+        let def = self.map_of(state.regs[at])?;
         let granted = |reg: usize, size: u32| {
             let wish = Wish { off: 0, size: i64::from(size), access: Access::Read };
             state.regs[reg].pointer().is_some_and(|pointer| self.proves(state, &pointer, wish))
         };
         let (key, value) = (granted(at + 1, def.key_size), granted(at + 2, def.value_size));
         Some(CallFacts { map, key, value })
+    }
+
+    /// The definition of the map that a value is the handle of.
+    fn map_of(&self, value: Value) -> Option<&MapDef> {
+        match value {
+            Value::Map(index) => Some(self.maps.get(index as usize)?.core().def()),
+            Value::Inner(index) => self.maps.get(index as usize)?.core().def().inner.as_deref(),
+            _ => None,
+        }
     }
 
     fn prove(&self, state: &State, insn: &Insn, base: u8, size: u32, access: Access) -> Proof {

@@ -1,5 +1,6 @@
 //! What is known before an instruction.
 
+use super::frame::Bytes;
 use super::num::Num;
 use super::value::{Mark, Pointer, Region, Value};
 
@@ -10,6 +11,8 @@ pub(crate) struct State {
     /// Values of eight bytes in the function's frame, by their offset from its end, of which
     /// something is known; ascending.
     slots: Vec<(i64, Value)>,
+    /// Bytes of the frame that the function has written.
+    written: Bytes,
     /// What comparisons with the packet's end (for metadata: with its start) have shown: so
     /// many bytes from pointers with this mark on are there.
     proven: Vec<(Mark, i64)>,
@@ -20,7 +23,7 @@ const META: Mark = 1 << 31;
 
 impl State {
     pub(crate) fn new(regs: [Value; 11]) -> Self {
-        Self { regs, slots: Vec::new(), proven: Vec::new() }
+        Self { regs, slots: Vec::new(), written: Bytes::default(), proven: Vec::new() }
     }
 
     // The stack.
@@ -43,6 +46,16 @@ impl State {
             let at = self.slots.partition_point(|(at, _)| *at < offset);
             self.slots.insert(at, (offset, value));
         }
+    }
+
+    /// The function has written bytes of its frame.
+    pub(crate) fn write(&mut self, offset: i64, size: i64) {
+        self.written = self.written.or(Bytes::range(offset, offset + size));
+    }
+
+    /// Bytes of the frame that the function has written for certain.
+    pub(crate) fn written(&self) -> Bytes {
+        self.written
     }
 
     /// Anything may have been written anywhere.
@@ -148,7 +161,8 @@ impl State {
             let others = other.proven.iter().find(|(mark, _)| *mark == of)?.1;
             Some((of, bytes.min(others)))
         });
-        Self { regs, slots: slots.collect(), proven: proven.collect() }
+        let written = self.written.and(other.written);
+        Self { regs, slots: slots.collect(), written, proven: proven.collect() }
     }
 
     /// The same, grown from `before`, so that growing ends.

@@ -119,6 +119,9 @@ impl Setting<'_> {
             // It may go anywhere that is accessible.
             return state.forget_stack();
         }
+        if let (Region::Frame, Some(at)) = (pointer.region, pointer.offset()) {
+            state.write(at + off, size);
+        }
         match (pointer.region, pointer.offset()) {
             (Region::Frame, Some(at)) if size == 8 => state.set_slot(at + off, value),
             (Region::Frame, Some(at)) => state.overwrite(at + off, size),

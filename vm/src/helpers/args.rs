@@ -34,6 +34,9 @@ pub(super) trait Arg {
     /// What the helper does with what it points to.
     const EFFECT: Effect = Effect::None;
 
+    /// Whether it is the address of memory that the helper reads or writes.
+    const MEMORY: bool = true;
+
     /// What the helper gets.
     type Taken<'r>;
 
@@ -44,6 +47,7 @@ pub(super) trait Arg {
 /// Any number.
 impl Arg for u64 {
     const KIND: &'static str = "scalar";
+    const MEMORY: bool = false;
     type Taken<'r> = u64;
 
     #[inline]
@@ -73,7 +77,7 @@ fn map_for<'r>(run: &Run<'r>, ptr: u64, op: ProgramOp) -> Result<&'r Arc<dyn Map
 
 fn any_map<'r>(run: &Run<'r>, ptr: u64) -> Result<&'r Arc<dyn Map>, Problem> {
     let world = run.world();
-    let map = world.slot_of(ptr).and_then(|slot| run.setting.maps.get(world, slot));
+    let map = world.slot_of(ptr).and_then(|slot| run.cpu.maps.get(world, slot));
     map.ok_or_else(|| Problem::Text(format!("{ptr:#x} is no map")))
 }
 
@@ -89,6 +93,7 @@ macro_rules! map_args {
 
         impl Arg for $name {
             const KIND: &'static str = "map";
+            const MEMORY: bool = false;
             type Taken<'r> = &'r Arc<dyn Map>;
 
             #[inline]
@@ -129,6 +134,7 @@ pub(super) struct AnyMap;
 
 impl Arg for AnyMap {
     const KIND: &'static str = "map";
+    const MEMORY: bool = false;
     type Taken<'r> = &'r Arc<dyn Map>;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r Arc<dyn Map>, Problem> {
@@ -143,6 +149,7 @@ macro_rules! special_map_args {
 
         impl Arg for $name {
             const KIND: &'static str = $kind;
+            const MEMORY: bool = false;
             type Taken<'r> = &'r $map;
 
             fn take<'r>(
@@ -173,6 +180,7 @@ pub(super) struct CgroupMap;
 
 impl Arg for CgroupMap {
     const KIND: &'static str = "map of cgroups";
+    const MEMORY: bool = false;
     type Taken<'r> = &'r CgroupArray;
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<&'r CgroupArray, Problem> {
@@ -276,6 +284,7 @@ pub(super) struct Size;
 
 impl Arg for Size {
     const KIND: &'static str = "size";
+    const MEMORY: bool = false;
     type Taken<'r> = Self;
 
     fn take<'r>(_run: &Run<'r>, _call: &Call<'_>, _index: usize) -> Result<Self, Problem> {
@@ -354,6 +363,7 @@ pub(super) struct Ctx;
 
 impl Arg for Ctx {
     const KIND: &'static str = "context";
+    const MEMORY: bool = false;
     type Taken<'r> = ();
 
     fn take<'r>(run: &Run<'r>, call: &Call<'_>, index: usize) -> Result<(), Problem> {
@@ -374,6 +384,7 @@ pub(super) struct Function;
 
 impl Arg for Function {
     const KIND: &'static str = "function";
+    const MEMORY: bool = false;
     const EFFECT: Effect = Effect::Everything;
     type Taken<'r> = u64;
 

@@ -68,7 +68,7 @@ impl<'a> Call<'a> {
             Caller::Known(program) => ProgramRef::Known(program),
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             Caller::Id(id) => {
-                let found = run.setting.machine.program(id);
+                let found = run.cpu.machine.program(id);
                 ProgramRef::Held(found.expect("a program that runs is there"))
             }
         }
@@ -108,6 +108,8 @@ pub struct Helper {
     pub args: &'static [&'static str],
     /// What it does with what each of them points to.
     pub(crate) effects: &'static [Effect],
+    /// Which of them are addresses of memory that it reads or writes.
+    pub(crate) memory: &'static [bool],
     pub(crate) function: for<'r, 'a> fn(&mut Run<'r>, &Call<'a>) -> Return,
     /// The same for native code.
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
@@ -152,6 +154,19 @@ pub(crate) enum Effect {
 pub(crate) const SIZE: &str = Size::KIND;
 /// The kind of an argument that is a function to call back.
 pub(crate) const FUNCTION: &str = Function::KIND;
+
+/// The kind of an argument that is a map's key.
+pub(crate) const KEY: &str = Key::KIND;
+/// The kind of an argument that is a map's value.
+pub(crate) const VALUE: &str = Value::KIND;
+
+/// Whether a helper may read memory that none of its arguments for memory points to.
+pub(crate) fn reads_anywhere(helper: &Helper) -> bool {
+    // Those that print take addresses of strings; locks are found by their address.
+    changes_everything(helper)
+        || helper.name.starts_with("probe_read")
+        || matches!(helper.name, "trace_printk" | "trace_vprintk" | "snprintf")
+}
 
 /// Whether a helper may change whatever the program can reach: it calls back, or works on
 /// dynptrs, which can refer to anything.
@@ -256,6 +271,7 @@ macro_rules! helpers {
                 name: name_of(stringify!($name)),
                 args: &[$(<$arg as Arg>::KIND),*],
                 effects: &[$(<$arg as Arg>::EFFECT),*],
+                memory: &[$(<$arg as Arg>::MEMORY),*],
                 function: wrappers::$name,
                 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
                 native: crate::jit::native_helper::<natives::$name>(),

@@ -242,21 +242,30 @@ impl Translator<'_> {
     /// Zeroes what the function may read of its frame before it writes it.
     pub(super) fn clear_frame(&mut self) {
         let Some(host_fp) = self.host_fp else { return };
-        let bytes = self.function().stack.bytes.cast_signed();
-        let flags = self.guest_flags();
-        let mut at = -bytes;
-        if bytes >= 16 {
-            let zero = self.b.ins().iconst(types::I64, 0);
-            let zeros = self.b.ins().splat(types::I64X2, zero);
-            while at <= -16 {
-                self.b.ins().store(flags, zeros, host_fp, at);
-                at += 16;
-            }
+        let lowest = -self.function().stack.bytes.cast_signed();
+        let words: Vec<i32> = match self.facts.functions[self.number].early {
+            Some(early) => early.words().filter(|&at| at >= lowest).collect(),
+            None => (lowest..0).step_by(8).collect(),
+        };
+        if words.is_empty() {
+            return;
         }
-        while at < 0 {
-            let zero = self.b.ins().iconst(types::I64, 0);
-            self.b.ins().store(flags, zero, host_fp, at);
-            at += 8;
+        let flags = self.guest_flags();
+        let zero = self.b.ins().iconst(types::I64, 0);
+        let mut zeros = None;
+        let mut words = words.as_slice();
+        while let [at, rest @ ..] = words {
+            words = match rest {
+                [next, rest @ ..] if *next == at + 8 => {
+                    let wide = *zeros.get_or_insert_with(|| self.b.ins().splat(types::I64X2, zero));
+                    self.b.ins().store(flags, wide, host_fp, *at);
+                    rest
+                }
+                _ => {
+                    self.b.ins().store(flags, zero, host_fp, *at);
+                    rest
+                }
+            };
         }
     }
 }
