@@ -16,6 +16,9 @@ use crate::world::Handle;
 use crate::{Errno, MapDef, World};
 
 /// Values of an array in guest memory.
+///
+/// The four fields stand, as words of 32 bits in this order, at the map's handle, where
+/// programs cannot read them, and native code finds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rows {
     /// The first value of the first row.

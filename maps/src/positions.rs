@@ -162,11 +162,18 @@ impl Positions {
                     return Some(producer);
                 }
             }
-            if !self.patience.lasts(tries) {
+            if !self.waits(&mut tries) {
                 return None;
             }
-            tries = back_off(tries);
         }
+    }
+
+    /// Waits for whoever has the lock; whether that is still worth it.
+    #[cold]
+    fn waits(&self, tries: &mut u32) -> bool {
+        let lasts = self.patience.lasts(*tries);
+        *tries = back_off(*tries);
+        lasts
     }
 
     /// Whether a record that ends at `end` leaves what is not consumed alone.

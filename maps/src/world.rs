@@ -11,7 +11,7 @@ use skep_memory::{Access, Backing, GuestPtr, Label, MemoryError, Span, SpanReque
 use crate::budget::{Budget, MapMemory};
 use crate::locks::LockTable;
 use crate::resource::Resources;
-use crate::{Errno, Map, Resource, Socket};
+use crate::{Errno, Map, Resource, Rows, Socket};
 
 /// Distance between the handles of two maps in bytes.
 const HANDLE_STRIDE: u32 = 16;
@@ -200,6 +200,11 @@ impl World {
     pub(crate) fn register(&self, map: &Arc<dyn Map>) {
         let slot = map.core().handle().offset().wrapping_sub(self.handles.ptr().offset());
         map.core().set_id(self.ids.fetch_add(1, Ordering::Relaxed) + 1);
+        if let Some(Rows { first, stride, row, count }) = map.rows() {
+            let words = [first.offset(), stride, row, count];
+            let at = self.handles.part(slot, HANDLE_STRIDE);
+            (0..).step_by(4).zip(words).for_each(|(offset, word)| at.set(offset, word));
+        }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.maps[(slot / HANDLE_STRIDE) as usize] = Some(Arc::downgrade(map));
     }
@@ -210,6 +215,11 @@ impl World {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Changes the generation, for something that whoever remembers maps also remembers.
+    pub fn renew(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// The place in the table of maps that a program's map pointer names.
@@ -279,6 +289,6 @@ impl Drop for Handle {
         let mut table = self.world.table.write().unwrap_or_else(PoisonError::into_inner);
         table.maps[self.slot as usize] = None;
         table.free.push(self.slot);
-        self.world.generation.fetch_add(1, Ordering::Release);
+        self.world.renew();
     }
 }

@@ -30,6 +30,13 @@ impl<'w> GuestSlice<'w> {
         })
     }
 
+    /// A span's bytes, which are inside its window. If they were not, accesses would panic.
+    #[inline]
+    pub(crate) fn of_span(view: View<'w>, start: u32, len: u32) -> Self {
+        debug_assert!(u64::from(start) + u64::from(len) <= view.len());
+        Self { view, start, len }
+    }
+
     /// The guest pointer to its first byte.
     #[inline]
     #[must_use]

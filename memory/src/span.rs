@@ -148,7 +148,7 @@ impl Span {
     #[inline]
     #[must_use]
     pub fn slice(&self) -> GuestSlice<'_> {
-        GuestSlice::new(self.window.view(), self.ptr(), self.len).expect("a span is in its window")
+        GuestSlice::of_span(self.window.view(), self.start, self.len)
     }
 
     /// `len` bytes from `offset` on, for the host.

@@ -203,15 +203,22 @@ impl RingBuf {
     pub fn reserve(&self, size: u64) -> Option<Record> {
         let record = self.try_reserve(size);
         if record.is_none() {
-            self.dropped[0].fetch_add(1, Ordering::Relaxed);
+            self.count_dropped();
         }
         record
     }
 
+    #[cold]
+    fn count_dropped(&self) {
+        self.dropped[0].fetch_add(1, Ordering::Relaxed);
+    }
+
     #[inline]
     fn try_reserve(&self, size: u64) -> Option<Record> {
-        let fits = size <= MOST && span_of(size) <= u64::from(self.size);
-        let len = u32::try_from(size).ok().filter(|_| fits)?;
+        if size > MOST || span_of(size) > u64::from(self.size) {
+            return None;
+        }
+        let len = u32::try_from(size).ok()?;
         let pos = self.positions.reserve(size, |pos| {
             let offset = self.offset(pos);
             // The distance to the start of the kernel's structure in pages, which finds the

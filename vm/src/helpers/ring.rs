@@ -50,7 +50,25 @@ pub(super) fn discard(run: &mut Run<'_>, _call: &Call<'_>, ptr: u64, flags: u64)
 }
 
 /// Takes a record out of what the run holds.
+#[inline]
 fn give_up<'r>(
+    run: &mut Run<'r>,
+    helper: &'static str,
+    ptr: u64,
+) -> Result<(&'r RingBuf, Record), Trap> {
+    // Mostly it is what was reserved last.
+    if let Some(&Held::Record(ring, record)) = run.held.last()
+        && record.ptr.addr() == ptr
+    {
+        run.held.truncate(run.held.len() - 1);
+        return Ok((ring, record));
+    }
+    give_up_older(run, helper, ptr)
+}
+
+/// Takes a record that need not be the last one out of what the run holds.
+#[cold]
+fn give_up_older<'r>(
     run: &mut Run<'r>,
     helper: &'static str,
     ptr: u64,

@@ -32,6 +32,14 @@ const DELETE: u32 = 3;
 const RESERVE: u32 = 131;
 const SUBMIT: u32 = 132;
 
+/// [`Rows`] in native code.
+struct RowValues {
+    first: Value,
+    stride: Value,
+    row: Option<Value>,
+    count: Value,
+}
+
 impl Translator<'_> {
     /// The map in a call, when it is known.
     fn known_map(&self) -> Option<(&Arc<dyn Map>, CallFacts)> {
@@ -82,6 +90,7 @@ impl Translator<'_> {
         let handle = std::ptr::from_ref(map) as u64;
         let key = self.reg(2);
         if let (ProgramOp::Lookup, Some(rows)) = (wanted, rows) {
+            let rows = self.rows_of_map(rows);
             return Some(self.look_up_in_rows(rows, key));
         }
         let map = self.number(handle);
@@ -110,6 +119,13 @@ impl Translator<'_> {
             return None;
         }
         let key = self.reg(2);
+        if let (KnownMap::In(_), Some(inner)) = (facts.map, def.inner.as_deref()) {
+            let percpu = inner.map_type == MapType::PercpuArray.id();
+            if percpu || inner.map_type == MapType::Array.id() {
+                let rows = self.rows_of_handle(percpu);
+                return Some(self.look_up_in_rows(rows, key));
+            }
+        }
         let (entry, map) = match facts.map {
             KnownMap::This(_) => {
                 let map = self.number(std::ptr::from_ref(map) as u64);
@@ -139,22 +155,47 @@ impl Translator<'_> {
         Some(value)
     }
 
-    /// Looks up in an array: a value of the row, or 0.
-    fn look_up_in_rows(&mut self, rows: Rows, key: Value) -> Value {
+    /// The rows of an array of which only the handle is known, in r1: they stand there.
+    fn rows_of_handle(&mut self, percpu: bool) -> RowValues {
+        let handle = self.reg(1);
+        let handle = self.masked(handle);
+        let addr = self.b.ins().iadd(self.base, handle);
+        let flags = self.guest_flags();
+        let [first, stride, row, count] = [0, 4, 8, 12].map(|at| {
+            let word = self.b.ins().load(types::I32, flags, addr, at);
+            self.b.ins().uextend(types::I64, word)
+        });
+        RowValues { first, stride, row: percpu.then_some(row), count }
+    }
+
+    /// The rows of a known array.
+    fn rows_of_map(&mut self, rows: Rows) -> RowValues {
         let Rows { first, stride, row, count } = rows;
+        let row = (row > 0).then(|| self.number(row.into()));
+        let first = self.number(first.addr());
+        RowValues {
+            first,
+            stride: self.number(stride.into()),
+            row,
+            count: self.number(count.into()),
+        }
+    }
+
+    /// Looks up in an array: a value of the row, or 0.
+    fn look_up_in_rows(&mut self, rows: RowValues, key: Value) -> Value {
         let index = self.masked(key);
         let addr = self.b.ins().iadd(self.base, index);
         let flags = self.guest_flags();
         let index = self.b.ins().load(types::I32, flags, addr, 0);
-        let inside = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, index, i64::from(count));
-        let wide = self.b.ins().uextend(types::I64, index);
-        let offset = self.b.ins().imul_imm_u(wide, i64::from(stride));
-        let mut value = self.b.ins().iadd_imm_u(offset, i64::from(first.offset()));
-        if row > 0 {
+        let index = self.b.ins().uextend(types::I64, index);
+        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, index, rows.count);
+        let offset = self.b.ins().imul(index, rows.stride);
+        let mut value = self.b.ins().iadd(offset, rows.first);
+        if let Some(row) = rows.row {
             let fixed = self.state_flags().with_readonly().with_can_move();
             let cpu = self.load_state(types::I32, fixed, offset_of!(State, cpu));
             let cpu = self.b.ins().uextend(types::I64, cpu);
-            let start = self.b.ins().imul_imm_u(cpu, i64::from(row));
+            let start = self.b.ins().imul(cpu, row);
             value = self.b.ins().iadd(value, start);
         }
         let none = self.number(0);
