@@ -121,8 +121,10 @@ pub(crate) fn call(engine: Engine) -> Result<f64, String> {
     let before = cpu_time();
     for _ in 0..CALLS {
         let limits = Limits::default();
-        let outcome = side.runner.repeat(&side.program, 1, &side.host, limits);
-        black_box(outcome.map_err(reason)?.r0);
+        match side.runner.repeat(&side.program, 1, &side.host, limits) {
+            Ok(outcome) => black_box(outcome.r0),
+            Err(error) => return Err(reason(error)),
+        };
     }
     Ok((cpu_time() - before) as f64 / f64::from(CALLS))
 }

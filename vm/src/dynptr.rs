@@ -64,7 +64,7 @@ impl Dynptr<'_> {
     /// again.
     pub(crate) fn release(self, run: &Run<'_>) {
         if let Source::Ring(ring, record) = self.source {
-            run.setting.stack.restore(self.at, SIZE);
+            run.cpu.stack.restore(self.at, SIZE);
             if let Some(record) = record {
                 ring.commit(record, true, 0);
             }
@@ -108,7 +108,7 @@ impl<'r> Run<'r> {
         bytes.set(8, !seal);
         let dynptr = Dynptr { at, seal, source, data };
         if dynptr.is_reference() {
-            self.setting.stack.close_part(at, SIZE);
+            self.cpu.stack.close_part(at, SIZE);
         }
         self.held.push(Held::Dynptr(dynptr));
     }
@@ -164,7 +164,7 @@ impl<'r> Run<'r> {
             return Err(format!("the dynptr {} holds no record", self.place_of(addr)));
         };
         self.held.remove(index);
-        self.setting.stack.restore(at, SIZE);
+        self.cpu.stack.restore(at, SIZE);
         // Nothing that was sealed is left behind.
         self.dynptr_bytes(at).fill(0);
         Ok(record.map(|record| (ring, record)))
@@ -181,7 +181,7 @@ impl<'r> Run<'r> {
     /// left.
     fn on_stack(&self, addr: u64) -> Result<GuestPtr, String> {
         let at = u32::try_from(addr).map(GuestPtr::new).ok();
-        let frame = at.and_then(|at| Some((at, self.setting.stack.frame_of(at, SIZE)?)));
+        let frame = at.and_then(|at| Some((at, self.cpu.stack.frame_of(at, SIZE)?)));
         match frame {
             Some((at, frame)) if frame <= self.frame() => {
                 if addr.is_multiple_of(ALIGN) {

@@ -3,12 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+use crate::cpu::Cpu;
 use crate::fault::{Fault, FaultKind};
 use crate::interp::{self, POISON};
 use crate::ir::{FUNCTION_TAG, Insn};
 use crate::isa::Op;
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+use crate::jit::{Mode, Native};
 use crate::program::Program;
 use crate::run::{Run, Trap};
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+use crate::runner::Limits;
 
 /// How programs are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,21 +59,38 @@ impl fmt::Display for Engine {
     }
 }
 
-/// Runs a program from its start with its context in r1 and, if it has no type, the
-/// context's length in r2.
+/// Runs a program from its start with what [`arguments`] gave.
+#[inline]
 pub(crate) fn run(
     run: &mut Run<'_>,
     program: &Program,
-    ctx: u64,
-    len: Option<u32>,
+    (r1, r2): (u64, u64),
 ) -> Result<u64, Box<Fault>> {
-    run_entry(run, program, ctx, len.map_or(POISON, u64::from))
+    run_entry(run, program, r1, r2)
+}
+
+/// What a program gets in r1 and r2: its context and, if it has no type, the context's length.
+#[inline]
+pub(crate) fn arguments(ctx: u64, len: Option<u32>) -> (u64, u64) {
+    (ctx, len.map_or(POISON, u64::from))
+}
+
+/// The native code of a program, if it needs no [`Run`] and these are limits for it.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn alone<'p>(
+    cpu: &Cpu,
+    native: Option<&'p Native>,
+    limits: &Limits<'_>,
+) -> Option<&'p Native> {
+    let wanted = cpu.engine == Engine::Jit && limits.mode() == Mode::Plain;
+    native.filter(|native| wanted && !native.needs_run())
 }
 
 /// Runs a program's entry function in the current frame.
 fn run_entry(run: &mut Run<'_>, program: &Program, r1: u64, r2: u64) -> Result<u64, Box<Fault>> {
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-    if run.setting.engine == Engine::Jit
+    if run.cpu.engine == Engine::Jit
         && run.holds_nothing()
         && let Ok(native) = program.native(run.mode())
     {
@@ -112,7 +135,7 @@ fn run_callback(
     args: [u64; 5],
 ) -> Result<u64, Trap> {
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-    if run.setting.engine == Engine::Jit
+    if run.cpu.engine == Engine::Jit
         && let Ok(native) = program.native(run.mode())
         && let Some(number) = crate::jit::takes(run, program, native, function)
     {

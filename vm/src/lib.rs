@@ -11,6 +11,7 @@
 
 mod analysis;
 mod context;
+mod cpu;
 mod dynptr;
 mod engine;
 mod fault;
@@ -28,6 +29,7 @@ mod program;
 mod redirect;
 mod run;
 mod runner;
+mod stack;
 mod state;
 
 pub use analysis::{AccessReport, Explanation, LoopReport};

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use skep_maps::{Errno, ProgramRef, Upcall, World};
@@ -22,8 +22,6 @@ pub struct Machine {
 pub(crate) struct Programs {
     table: RwLock<BTreeMap<u32, Weak<Program>>>,
     ids: AtomicU32,
-    /// Bumped when a program is loaded, so that references to others can be let go.
-    generation: AtomicU64,
 }
 
 impl Machine {
@@ -57,17 +55,13 @@ impl Machine {
         let mut table = self.programs.table.write().unwrap_or_else(PoisonError::into_inner);
         table.retain(|_, program| program.strong_count() > 0);
         table.insert(id, Arc::downgrade(&program));
-        self.programs.generation.fetch_add(1, Ordering::Release);
+        // Runners let go of the programs that they remember, some of which may be gone.
+        self.world.renew();
         Ok(program)
     }
 
     pub(crate) fn program(&self, id: u32) -> Option<Arc<Program>> {
         self.programs.get(id)
-    }
-
-    /// Changes when programs come or go.
-    pub(crate) fn program_generation(&self) -> u64 {
-        self.programs.generation.load(Ordering::Acquire)
     }
 }
 

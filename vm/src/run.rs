@@ -1,6 +1,5 @@
 //! The state of one run: frames, counts, what it holds, what it has put out.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,6 +7,7 @@ use skep_maps::{Record, Resource, RingBuf, World};
 use skep_memory::{Denied, GuestPtr, GuestSlice, View, Window};
 
 use crate::context::{ContextMemory, Packet, PacketKind};
+use crate::cpu::Cpu;
 use crate::dynptr::Dynptr;
 use crate::engine::Engine;
 use crate::fault::{Fault, FaultKind};
@@ -15,13 +15,13 @@ use crate::host::Host;
 use crate::interp::{Regs, poison_scratch};
 use crate::ir::Function;
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-use crate::jit::{Ending, HostStack, Mode};
-use crate::machine::Machine;
+use crate::jit::{Ending, Mode};
 use crate::prog::xdp;
 use crate::program::{Program, StackUse};
 use crate::redirect::{Pending, Redirect};
-use crate::runner::{FRAME_STRIDE, Limits, MapCache, ProgramCache, Stack, Stop};
-use crate::state::{State, Target};
+use crate::runner::{Limits, Stop};
+use crate::stack::FRAME_STRIDE;
+use crate::state::State;
 
 /// Functions may be nested so deep in one program body (`MAX_CALL_FRAMES`).
 pub(crate) const MAX_DEPTH: u64 = 8;
@@ -81,36 +81,27 @@ pub(crate) struct Body {
     may_goto: u32,
 }
 
-/// What is to be known of a run before it starts.
-pub(crate) struct Setting<'r> {
-    pub(crate) machine: &'r Machine,
-    pub(crate) host: &'r dyn Host,
-    pub(crate) cpu: u32,
-    pub(crate) stack: &'r Stack,
-    pub(crate) context: &'r mut ContextMemory,
-    pub(crate) maps: &'r MapCache,
-    pub(crate) programs: &'r ProgramCache,
-    /// Targets of tail calls in native code that `programs` holds.
-    pub(crate) targets: &'r [Cell<Target>],
-    pub(crate) frames: &'r mut Vec<Frame>,
+/// What runs on a virtual CPU write, one after the other.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    pub(crate) context: ContextMemory,
+    pub(crate) packet: Option<Packet>,
+    pub(crate) frames: Vec<Frame>,
     /// Lines that the program prints.
-    pub(crate) printk: &'r mut Vec<String>,
-    pub(crate) ctx: GuestPtr,
-    pub(crate) packet: &'r mut Option<Packet>,
-    pub(crate) max_insns: Option<u64>,
-    pub(crate) count: bool,
-    pub(crate) stop: Option<Stop<'r>>,
-    pub(crate) engine: Engine,
-    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-    pub(crate) host_stack: &'r HostStack,
+    pub(crate) printk: Vec<String>,
+    /// Sockets that the program has found, with the offset of their memory: it stays for the
+    /// run, whoever closes them (as the kernel's RCU promises).
+    pub(crate) found: Vec<(u32, Arc<dyn Resource>)>,
 }
 
 /// One run.
 pub(crate) struct Run<'r> {
     pub(crate) view: View<'r>,
-    pub(crate) setting: Setting<'r>,
-    /// What native code sees, too.
-    pub(crate) state: State,
+    pub(crate) cpu: &'r Cpu,
+    pub(crate) scratch: &'r mut Scratch,
+    pub(crate) host: &'r dyn Host,
+    pub(crate) limits: Limits<'r>,
+    ctx: GuestPtr,
     /// When the limits are looked at next, in instructions.
     next_poll: i64,
     /// Where the match stops; see [`Run::poll_at`].
@@ -124,9 +115,6 @@ pub(crate) struct Run<'r> {
     pub(crate) held: Vec<Held<'r>>,
     /// Where the packet is to go, if the verdict says so.
     pub(crate) redirect: Option<Pending<'r>>,
-    /// Sockets that the program has found, with the offset of their memory: it stays for the
-    /// run, whoever closes them (as the kernel's RCU promises).
-    found: Vec<(u32, Arc<dyn Resource>)>,
     /// How many dynptrs were made.
     pub(crate) dynptrs_made: u64,
     /// Whether it is on the host stack of native code.
@@ -134,26 +122,33 @@ pub(crate) struct Run<'r> {
     pub(crate) on_host_stack: bool,
     /// Why Rust code that native code called ended the run.
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-    pub(crate) ending: Option<Ending>,
+    pub(crate) ending: Option<Box<Ending>>,
 }
 
 impl<'r> Run<'r> {
+    /// A run, which [`Run::restart`] begins, with what the state was set to.
     #[inline]
-    pub(crate) fn new(setting: Setting<'r>) -> Self {
-        let view = setting.machine.world().window().view();
-        let fp = setting.stack.first_fp();
+    pub(crate) fn new(
+        cpu: &'r Cpu,
+        scratch: &'r mut Scratch,
+        host: &'r dyn Host,
+        ctx: GuestPtr,
+        limits: Limits<'r>,
+    ) -> Self {
         Self {
-            view,
-            state: State::new(view, setting.cpu, fp),
-            setting,
+            view: cpu.machine.world().window().view(),
+            cpu,
+            scratch,
+            host,
+            limits,
+            ctx,
             next_poll: POLL_EVERY,
             stop_at: 0,
             base: 0,
-            fp,
+            fp: 0,
             may_goto: 0,
             held: Vec::new(),
             redirect: None,
-            found: Vec::new(),
             dynptrs_made: 0,
             #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             on_host_stack: false,
@@ -162,46 +157,39 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Sets its limits.
-    #[inline]
-    pub(crate) fn limit(&mut self, limits: Limits<'r>) {
-        if let Some(max) = limits.max_insns {
-            self.state.limit = i64::try_from(max).unwrap_or(i64::MAX);
-        }
-        if let Some(Stop { cell, at }) = limits.stop {
-            self.state.stop = cell;
-            self.state.stop_at = at;
-        }
+    /// What native code sees of it.
+    #[inline(always)]
+    pub(crate) fn state(&self) -> &'r State {
+        &self.cpu.state
     }
 
     /// Whether it is to end now.
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.setting.stop.is_some_and(|Stop { cell, at }| cell.load(Ordering::Relaxed) == at)
+        self.limits.stop.is_some_and(|Stop { cell, at }| cell.load(Ordering::Relaxed) == at)
     }
 
     /// Whether it counts instructions.
     pub(crate) fn counts(&self) -> bool {
-        self.setting.engine == Engine::Interp
-            || self.setting.count
-            || self.setting.max_insns.is_some()
+        self.cpu.engine == Engine::Interp || self.limits.count || self.limits.max_insns.is_some()
     }
 
-    /// Forgets the run before, on the same setting; it held nothing at its end.
+    /// Begins anew, on the same context; the run before held nothing at its end.
     #[inline]
     pub(crate) fn restart(&mut self) {
-        self.setting.frames.clear();
-        self.fp = self.setting.stack.first_fp();
-        self.state.restart(self.fp);
+        self.scratch.frames.clear();
+        self.cpu.stack.close();
+        self.fp = self.cpu.stack.first_fp();
+        self.state().begin(self.fp);
         self.next_poll = POLL_EVERY;
         self.base = 0;
         self.may_goto = 0;
         self.redirect = None;
-        self.found.clear();
+        self.scratch.found.clear();
     }
 
     pub(crate) fn world(&self) -> &'r World {
-        self.setting.machine.world()
+        self.cpu.machine.world()
     }
 
     pub(crate) fn window(&self) -> &'r Arc<Window> {
@@ -209,7 +197,7 @@ impl<'r> Run<'r> {
     }
 
     pub(crate) fn ctx(&self) -> u64 {
-        self.setting.ctx.addr()
+        self.ctx.addr()
     }
 
     /// Where the packet of a program that ended with `r0` is redirected to.
@@ -222,7 +210,7 @@ impl<'r> Run<'r> {
 
     /// The device that an XDP program's packet came from.
     fn ingress(&self) -> Option<u32> {
-        let packet = (*self.setting.packet).filter(|packet| packet.kind == PacketKind::Xdp)?;
+        let packet = self.scratch.packet.filter(|packet| packet.kind == PacketKind::Xdp)?;
         let ctx = GuestSlice::new(self.view, packet.ctx, xdp::SIZE)?;
         Some(ctx.get(xdp::INGRESS_IFINDEX))
     }
@@ -230,13 +218,13 @@ impl<'r> Run<'r> {
     /// Keeps what programs see at `memory` for the rest of the run; `false` when it has
     /// gone.
     pub(crate) fn keep(&mut self, memory: GuestPtr) -> bool {
-        if self.found.iter().any(|(offset, _)| *offset == memory.offset()) {
+        if self.scratch.found.iter().any(|(offset, _)| *offset == memory.offset()) {
             return true;
         }
         let Some(resource) = self.world().resource_at(memory) else {
             return false;
         };
-        self.found.push((memory.offset(), resource));
+        self.scratch.found.push((memory.offset(), resource));
         true
     }
 
@@ -246,12 +234,12 @@ impl<'r> Run<'r> {
 
     #[inline(always)]
     pub(crate) fn executed(&self) -> i64 {
-        self.state.executed
+        self.state().executed.get()
     }
 
     #[inline(always)]
     pub(crate) fn set_executed(&mut self, executed: i64) {
-        self.state.executed = executed;
+        self.state().executed.set(executed);
     }
 
     /// How many instructions may have been executed, about, before the match stops to
@@ -266,7 +254,7 @@ impl<'r> Run<'r> {
     /// may execute so many more.
     #[inline]
     pub(crate) fn look_at_limits(&mut self, len: usize) -> Result<bool, Box<FaultKind>> {
-        if self.state.executed < self.next_poll && self.setting.max_insns.is_none() {
+        if self.state().executed.get() < self.next_poll && self.limits.max_insns.is_none() {
             self.stop_at = self.next_poll;
             return Ok(false);
         }
@@ -274,23 +262,23 @@ impl<'r> Run<'r> {
     }
 
     fn look_closely(&mut self, len: usize) -> Result<bool, FaultKind> {
-        if self.state.executed >= self.next_poll {
-            self.next_poll = self.state.executed + POLL_EVERY;
+        if self.state().executed.get() >= self.next_poll {
+            self.next_poll = self.state().executed.get() + POLL_EVERY;
             if self.is_stopped() {
                 return Err(FaultKind::Timeout);
             }
         }
         self.stop_at = self.next_poll;
-        let Some(limit) = self.setting.max_insns else {
+        let Some(limit) = self.limits.max_insns else {
             return Ok(false);
         };
         let end = i64::try_from(limit).unwrap_or(i64::MAX);
-        if self.state.executed >= end {
+        if self.state().executed.get() >= end {
             return Err(FaultKind::Budget { limit });
         }
         let len = i64::try_from(len).unwrap_or(i64::MAX);
         let near = end.saturating_sub(len);
-        if self.state.executed >= near {
+        if self.state().executed.get() >= near {
             self.stop_at = end;
             return Ok(true);
         }
@@ -303,7 +291,7 @@ impl<'r> Run<'r> {
         if self.is_stopped() {
             return Err(Trap::new(FaultKind::Timeout));
         }
-        if self.state.executed >= self.next_poll {
+        if self.state().executed.get() >= self.next_poll {
             self.look_at_limits(0).map_err(Trap::Kind)?;
         }
         Ok(())
@@ -314,13 +302,13 @@ impl<'r> Run<'r> {
     /// Starts with the first frame; gives the frame pointer.
     #[inline]
     pub(crate) fn enter_program(&mut self, program: &Program) -> u64 {
-        self.setting.stack.enter(self.fp, program.ir().entry().stack);
+        self.cpu.stack.enter(self.fp, program.ir().entry().stack);
         self.fp
     }
 
     /// Depth of the current frame in its program body, from 1.
     pub(crate) fn depth(&self) -> u64 {
-        (self.fp - self.state.body_fp) / FRAME_STRIDE + 1
+        (self.fp - self.state().body_fp.get()) / FRAME_STRIDE + 1
     }
 
     /// The current frame's end.
@@ -330,7 +318,7 @@ impl<'r> Run<'r> {
 
     /// The current frame.
     pub(crate) fn frame(&self) -> usize {
-        self.setting.stack.frame_at(self.fp)
+        self.cpu.stack.frame_at(self.fp)
     }
 
     /// Calls a function of the current program: saves the caller, makes a new frame.
@@ -359,19 +347,19 @@ impl<'r> Run<'r> {
             return Err(FaultKind::CallDepth);
         }
         let may_goto = std::mem::take(&mut self.may_goto);
-        self.setting.frames.push(Frame { back, saved, frame_pointer, may_goto });
+        self.scratch.frames.push(Frame { back, saved, frame_pointer, may_goto });
         self.fp += FRAME_STRIDE;
-        self.setting.stack.enter(self.fp, stack);
+        self.cpu.stack.enter(self.fp, stack);
         Ok(self.fp)
     }
 
     /// Returns from a function; `None` from the one at the bottom.
     #[inline]
     pub(crate) fn pop_frame(&mut self, regs: &mut Regs) -> Option<usize> {
-        if self.setting.frames.len() == self.base {
+        if self.scratch.frames.len() == self.base {
             return None;
         }
-        let Frame { back, saved, frame_pointer, may_goto } = self.setting.frames.pop()?;
+        let Frame { back, saved, frame_pointer, may_goto } = self.scratch.frames.pop()?;
         self.fp -= FRAME_STRIDE;
         self.may_goto = may_goto;
         poison_scratch(regs);
@@ -384,12 +372,12 @@ impl<'r> Run<'r> {
     pub(crate) fn enter_callback(&mut self, function: &Function) -> Result<u64, FaultKind> {
         let base = u64::try_from(self.base).unwrap_or(u64::MAX);
         let frame_pointer = self.push(0, [base, 0, 0, 0], 0, function.stack)?;
-        self.base = self.setting.frames.len();
+        self.base = self.scratch.frames.len();
         Ok(frame_pointer)
     }
 
     pub(crate) fn leave_callback(&mut self) {
-        if let Some(frame) = self.setting.frames.pop() {
+        if let Some(frame) = self.scratch.frames.pop() {
             self.fp -= FRAME_STRIDE;
             self.may_goto = frame.may_goto;
             self.base = usize::try_from(frame.saved[0]).unwrap_or(0);
@@ -407,15 +395,15 @@ impl<'r> Run<'r> {
         // Only the low half of the index counts (kernel `___bpf_prog_run`), and only
         // calls that succeed (the x86 JIT's count, which is what runs).
         let index = u32::try_from(index & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        if self.state.tail_calls >= MAX_TAIL_CALLS {
+        if self.state().tail_calls.get() >= MAX_TAIL_CALLS {
             return Ok(None);
         }
         let Some(id) = array.program(index) else {
             return Ok(None);
         };
-        let next = self.setting.programs.get(self.setting.machine, id);
+        let next = self.cpu.programs.get(&self.cpu.machine, id);
         if next.is_some() {
-            self.state.tail_calls += 1;
+            self.state().tail_calls.set(self.state().tail_calls.get() + 1);
         }
         Ok(next)
     }
@@ -424,17 +412,17 @@ impl<'r> Run<'r> {
     pub(crate) fn enter_tail_call(&mut self) -> Body {
         let body = Body {
             base: self.base,
-            body_fp: self.state.body_fp,
+            body_fp: self.state().body_fp.get(),
             may_goto: std::mem::take(&mut self.may_goto),
         };
-        self.base = self.setting.frames.len();
-        self.state.body_fp = self.fp;
+        self.base = self.scratch.frames.len();
+        self.state().body_fp.set(self.fp);
         body
     }
 
     pub(crate) fn leave_tail_call(&mut self, body: Body) {
         self.base = body.base;
-        self.state.body_fp = body.body_fp;
+        self.state().body_fp.set(body.body_fp);
         self.may_goto = body.may_goto;
     }
 
@@ -448,7 +436,8 @@ impl<'r> Run<'r> {
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     #[inline(always)]
     pub(crate) fn in_native_frame<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
-        let before = std::mem::replace(&mut self.fp, self.state.caller_fp);
+        let caller = self.state().caller_fp.get();
+        let before = std::mem::replace(&mut self.fp, caller);
         let result = body(self);
         self.fp = before;
         result
@@ -457,11 +446,7 @@ impl<'r> Run<'r> {
     /// Which form of native code it needs.
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) fn mode(&self) -> Mode {
-        if self.setting.count || self.setting.max_insns.is_some() {
-            Mode::Counting
-        } else {
-            Mode::Plain
-        }
+        self.limits.mode()
     }
 
     // What it holds.
@@ -503,7 +488,7 @@ impl<'r> Run<'r> {
                 // Its memory stays until the run is over, and then goes on its own.
                 Held::Socket(_) => {}
                 Held::Lock(lock) => {
-                    self.setting.machine.world().locks().release(lock);
+                    self.cpu.machine.world().locks().release(lock);
                     kind = Some(FaultKind::LockHeld);
                 }
             }

@@ -1,54 +1,29 @@
 //! A runner: one virtual CPU, and the guest memory that runs on it need.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use skep_maps::{Map, World};
-use skep_memory::{
-    Access, Backing, Grid, GuestPtr, GuestSlice, Label, MemoryError, Span, SpanRequest, Window,
-};
+use skep_memory::{GuestPtr, GuestSlice, MemoryError};
 
-use crate::context::{ContextMemory, Input, InputError, Packet};
+use crate::context::{ContextMemory, Input, InputError};
+use crate::cpu::Cpu;
 use crate::engine::{self, Engine};
 use crate::fault::Fault;
 use crate::host::Host;
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-use crate::jit::HostStack;
+use crate::jit::{self, Returned};
 use crate::machine::Machine;
-use crate::program::{FRAME_SIZE, Program, StackUse};
+use crate::program::Program;
 use crate::redirect::Redirect;
-use crate::run::{Frame, Run, Setting};
-use crate::state::Target;
-
-/// Frames of one run: eight in each of the 34 program bodies that can nest.
-const MAX_FRAMES: u32 = 8 * 34;
-/// Distance from one frame to the next in bytes: as much again stays inaccessible.
-const STRIDE: u32 = 2 * FRAME_SIZE;
-/// The same, as the distance from one frame pointer to the next.
-pub(crate) const FRAME_STRIDE: u64 = STRIDE as u64;
+use crate::run::{Run, Scratch};
 
 /// Runs programs, one after the other, as one virtual CPU.
 #[derive(Debug)]
 pub struct Runner {
-    machine: Arc<Machine>,
-    cpu: u32,
-    stack: Stack,
-    context: ContextMemory,
-    maps: MapCache,
-    programs: ProgramCache,
-    frames: Vec<Frame>,
-    /// Lines that the run going on has printed.
-    printk: Vec<String>,
-    packet: Option<Packet>,
+    cpu: Cpu,
+    scratch: Scratch,
     /// The context of the last run, and its length if the program has no type.
     last: (GuestPtr, Option<u32>),
-    engine: Engine,
-    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-    host_stack: HostStack,
-    /// Targets of tail calls that `programs` holds.
-    targets: Targets,
 }
 
 /// The limits of a run; none by default.
@@ -61,6 +36,15 @@ pub struct Limits<'a> {
     pub stop: Option<Stop<'a>>,
     /// Whether instructions are to be counted in native code, too.
     pub count: bool,
+}
+
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+impl Limits<'_> {
+    /// Which form of native code they need.
+    #[inline]
+    pub(crate) fn mode(&self) -> jit::Mode {
+        if self.count || self.max_insns.is_some() { jit::Mode::Counting } else { jit::Mode::Plain }
+    }
 }
 
 /// Ends a run from outside: it ends, with [`FaultKind::Timeout`](crate::FaultKind::Timeout),
@@ -104,36 +88,28 @@ impl Runner {
     ///
     /// [`MemoryError`] when the window has no room for its stack and packet.
     pub fn new(machine: &Arc<Machine>, cpu: u32, engine: Engine) -> Result<Self, MemoryError> {
-        let window = machine.world().window();
-        Ok(Self {
-            machine: Arc::clone(machine),
-            cpu: cpu % machine.world().cpus(),
-            stack: Stack::new(window)?,
-            context: ContextMemory::new(window)?,
-            maps: MapCache::default(),
-            programs: ProgramCache::default(),
+        let cpu = Cpu::new(machine, cpu, engine)?;
+        let context = ContextMemory::new(machine.world().window())?;
+        let scratch = Scratch {
+            context,
+            packet: None,
             frames: Vec::new(),
             printk: Vec::new(),
-            packet: None,
-            last: (GuestPtr::NULL, None),
-            targets: Targets::default(),
-            engine,
-            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-            host_stack: HostStack::new()
-                .map_err(|source| MemoryError::Reserve { bytes: HostStack::BYTES, source })?,
-        })
+            found: Vec::new(),
+        };
+        Ok(Self { cpu, scratch, last: (GuestPtr::NULL, None) })
     }
 
     /// The virtual CPU.
     #[must_use]
     pub fn cpu(&self) -> u32 {
-        self.cpu
+        self.cpu.number
     }
 
     /// The machine.
     #[must_use]
     pub fn machine(&self) -> &Arc<Machine> {
-        &self.machine
+        &self.cpu.machine
     }
 
     /// Runs a program on an input.
@@ -149,8 +125,8 @@ impl Runner {
         host: &dyn Host,
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
-        let prepared = self.context.prepare(program, input).map_err(RunError::Input)?;
-        self.packet = prepared.packet;
+        let prepared = self.scratch.context.prepare(program, input).map_err(RunError::Input)?;
+        self.scratch.packet = prepared.packet;
         self.last = (prepared.ctx, prepared.len);
         self.enter(program, prepared.ctx, prepared.len, 1, host, limits)
     }
@@ -162,7 +138,7 @@ impl Runner {
     ///
     /// [`InputError::PacketTooLong`].
     pub fn stage_packet(&mut self, len: usize) -> Result<GuestSlice<'_>, InputError> {
-        self.context.stage(len)
+        self.scratch.context.stage(len)
     }
 
     /// Runs a packet program on the `len` bytes that stand in the memory that
@@ -179,9 +155,9 @@ impl Runner {
         host: &dyn Host,
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
-        let prepared = self.context.prepare_staged(program, len, fields);
+        let prepared = self.scratch.context.prepare_staged(program, len, fields);
         let prepared = prepared.map_err(RunError::Input)?;
-        self.packet = prepared.packet;
+        self.scratch.packet = prepared.packet;
         self.last = (prepared.ctx, prepared.len);
         self.enter(program, prepared.ctx, prepared.len, 1, host, limits)
     }
@@ -195,6 +171,7 @@ impl Runner {
     /// # Errors
     ///
     /// As [`Runner::run`], but for the input.
+    #[inline]
     pub fn repeat(
         &mut self,
         program: &Program,
@@ -206,6 +183,8 @@ impl Runner {
         self.enter(program, ctx, len, times, host, limits)
     }
 
+    /// Enters a program `times` times.
+    #[inline]
     fn enter(
         &mut self,
         program: &Program,
@@ -215,50 +194,109 @@ impl Runner {
         host: &dyn Host,
         limits: Limits<'_>,
     ) -> Result<Outcome, RunError> {
-        self.maps.refresh(self.machine.world());
-        if self.programs.refresh(&self.machine) {
-            self.targets = Targets::default();
+        let args = engine::arguments(ctx.addr(), len);
+        #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+        {
+            let Returned { value: r0, status } = match times {
+                1 => self.enter_alone(program, args, &limits),
+                _ => self.repeat_alone(program, args, times, &limits),
+            };
+            match status {
+                // Made here, and not where it would have to be handed back through memory.
+                Returned::DONE => return Ok(Outcome { r0, ..Outcome::default() }),
+                Returned::ENDED => return Err(self.fault(host, ctx, limits)),
+                _ => {}
+            }
         }
-        self.frames.clear();
-        let mut run = Run::new(Setting {
-            machine: &self.machine,
-            host,
-            cpu: self.cpu,
-            stack: &self.stack,
-            context: &mut self.context,
-            maps: &self.maps,
-            programs: &self.programs,
-            targets: &self.targets.0,
-            frames: &mut self.frames,
-            printk: &mut self.printk,
-            ctx,
-            packet: &mut self.packet,
-            max_insns: limits.max_insns,
-            count: limits.count,
-            stop: limits.stop,
-            engine: self.engine,
-            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
-            host_stack: &self.host_stack,
-        });
-        run.limit(limits);
-        run.state.ctx = ctx.addr();
-        run.state.targets = self.targets.0.as_ptr();
-        let mut result = Ok(0);
+        self.enter_with_run(program, ctx, args, times, host, limits)
+    }
+
+    /// Enters a program in native code that needs no run; gives [`Returned::NEEDS_RUN`] when
+    /// it needs one.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[inline(never)]
+    fn enter_alone(
+        &mut self,
+        program: &Program,
+        args: (u64, u64),
+        limits: &Limits<'_>,
+    ) -> Returned {
+        // Mostly all is as it was at the last run, and then nothing is called but the code.
+        if self.cpu.is_fresh()
+            && let Some(native) = engine::alone(&self.cpu, program.native_made(), limits)
+        {
+            self.cpu.state.set_stop(limits.stop);
+            return jit::run_alone(&self.cpu, native, args);
+        }
+        self.repeat_alone(program, args, 1, limits)
+    }
+
+    /// As [`Runner::enter_alone`], `times` times in a row.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[inline(never)]
+    fn repeat_alone(
+        &mut self,
+        program: &Program,
+        args: (u64, u64),
+        times: u64,
+        limits: &Limits<'_>,
+    ) -> Returned {
+        self.cpu.refresh();
+        let native = program.native(jit::Mode::Plain).ok();
+        let Some(native) = engine::alone(&self.cpu, native, limits) else {
+            return Returned { value: 0, status: Returned::NEEDS_RUN };
+        };
+        self.cpu.state.set_stop(limits.stop);
+        let mut last = Returned { value: 0, status: Returned::DONE };
         for _ in 0..times {
-            run.restart();
-            result = engine::run(&mut run, program, ctx.addr(), len);
-            self.stack.close();
-            if result.is_err() {
+            self.cpu.stack.close();
+            last = jit::run_alone(&self.cpu, native, args);
+            if last.status != Returned::DONE {
                 break;
             }
         }
-        // A fault leaves what the run held; an exit has nothing left.
-        run.release();
-        let insns = run.counts().then(|| run.executed().cast_unsigned());
-        let redirect = result.as_ref().ok().and_then(|r0| run.redirected(program, *r0));
-        drop(run);
-        let printk =
-            if self.printk.is_empty() { Vec::new() } else { std::mem::take(&mut self.printk) };
+        last
+    }
+
+    /// What ended native code that needed no run.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[cold]
+    fn fault(&mut self, host: &dyn Host, ctx: GuestPtr, limits: Limits<'_>) -> RunError {
+        let mut run = Run::new(&self.cpu, &mut self.scratch, host, ctx, limits);
+        RunError::Fault(jit::ended(&mut run), Vec::new())
+    }
+
+    #[inline(never)]
+    fn enter_with_run(
+        &mut self,
+        program: &Program,
+        ctx: GuestPtr,
+        args: (u64, u64),
+        times: u64,
+        host: &dyn Host,
+        limits: Limits<'_>,
+    ) -> Result<Outcome, RunError> {
+        self.cpu.refresh();
+        self.cpu.state.set(ctx.addr(), limits.max_insns, limits.stop);
+        let (result, insns, redirect) = {
+            let mut run = Run::new(&self.cpu, &mut self.scratch, host, ctx, limits);
+            let mut result = Ok(0);
+            for _ in 0..times {
+                run.restart();
+                result = engine::run(&mut run, program, args);
+                if result.is_err() {
+                    break;
+                }
+            }
+            // A fault leaves what the run held; an exit has nothing left.
+            run.release();
+            let insns = run.counts().then(|| run.executed().cast_unsigned());
+            let redirect = result.as_ref().ok().and_then(|r0| run.redirected(program, *r0));
+            (result, insns, redirect)
+        };
+        self.scratch.found.clear();
+        let lines = &mut self.scratch.printk;
+        let printk = if lines.is_empty() { Vec::new() } else { std::mem::take(lines) };
         match result {
             Ok(r0) => Ok(Outcome { r0, insns, printk, redirect }),
             Err(fault) => Err(RunError::Fault(fault, printk)),
@@ -268,218 +306,13 @@ impl Runner {
     /// The packet after the last run; `None` when it had none.
     #[must_use]
     pub fn packet_out(&self) -> Option<Vec<u8>> {
-        self.packet.map(|packet| self.context.packet_out(packet))
+        self.scratch.packet.map(|packet| self.scratch.context.packet_out(packet))
     }
 
     /// The context's bytes after the last run, as `BPF_PROG_TEST_RUN` gives them: no
     /// guest pointers, and of a `__sk_buff` the fields that can be set.
     #[must_use]
     pub fn context_out(&self) -> Vec<u8> {
-        self.context.context_out(self.packet)
-    }
-}
-
-/// The stack frames of one runner.
-///
-/// Frame 0 is always accessible; deeper ones become so when they are first entered in a
-/// run, and are closed when it ends.
-#[derive(Debug)]
-pub(crate) struct Stack {
-    span: Span,
-    /// Frames that are accessible now.
-    open: Cell<u32>,
-}
-
-impl Stack {
-    fn new(window: &Arc<Window>) -> Result<Self, MemoryError> {
-        let grid = Grid { size: FRAME_SIZE, stride: STRIDE };
-        let span = Span::new(
-            window,
-            SpanRequest {
-                len: u64::from(MAX_FRAMES * STRIDE - FRAME_SIZE),
-                align: 64,
-                access: Access::None,
-                label: Label::many("stack frame", grid),
-                backing: Backing::Anonymous,
-            },
-        )?;
-        let stack = Self { span, open: Cell::new(0) };
-        stack.open_to(1);
-        Ok(stack)
-    }
-
-    /// The frame pointer of the first frame.
-    #[inline(always)]
-    pub(crate) fn first_fp(&self) -> u64 {
-        self.span.ptr().add(FRAME_SIZE).addr()
-    }
-
-    /// The number of the frame with this frame pointer, from 0.
-    #[inline(always)]
-    pub(crate) fn frame_at(&self, fp: u64) -> usize {
-        usize::try_from((fp - self.first_fp()) / FRAME_STRIDE).unwrap_or(0)
-    }
-
-    /// Enters the frame with this frame pointer: makes it accessible and zero where the
-    /// function may read it first.
-    #[inline(always)]
-    pub(crate) fn enter(&self, fp: u64, stack: StackUse) {
-        if !stack.framed {
-            return;
-        }
-        let end = self.open(fp);
-        if stack.bytes > 0 {
-            self.clear(end - stack.bytes, stack.bytes);
-        }
-    }
-
-    /// Makes the frame with this frame pointer accessible. Returns where it ends: an
-    /// offset into the span.
-    #[inline(always)]
-    pub(crate) fn open(&self, fp: u64) -> u32 {
-        let index = u32::try_from(self.frame_at(fp)).unwrap_or(MAX_FRAMES).min(MAX_FRAMES - 1);
-        if index >= self.open.get() {
-            self.open_to(index + 1);
-        }
-        index * STRIDE + FRAME_SIZE
-    }
-
-    /// Which frame holds all of `len` bytes at `at`, if they are accessible parts of one.
-    pub(crate) fn frame_of(&self, at: GuestPtr, len: u32) -> Option<usize> {
-        let offset = at.offset().checked_sub(self.span.ptr().offset())?;
-        let (frame, within) = (offset / STRIDE, offset % STRIDE);
-        let fits = within + len <= FRAME_SIZE && frame < self.open.get();
-        fits.then_some(frame as usize)
-    }
-
-    /// Takes all rights to a part of a frame from the program.
-    pub(crate) fn close_part(&self, at: GuestPtr, len: u32) {
-        self.set_access(at, len, Access::None);
-    }
-
-    /// Gives them back, if the frame is open.
-    pub(crate) fn restore(&self, at: GuestPtr, len: u32) {
-        if self.frame_of(at, len).is_some() {
-            self.set_access(at, len, Access::ReadWrite);
-        }
-    }
-
-    fn set_access(&self, at: GuestPtr, len: u32, access: Access) {
-        let start = at.offset() - self.span.ptr().offset();
-        self.span.set_access(start..start + len, access);
-    }
-
-    fn clear(&self, start: u32, bytes: u32) {
-        self.span.part(start, bytes).fill(0);
-    }
-
-    #[cold]
-    fn open_to(&self, count: u32) {
-        for index in self.open.get()..count {
-            let start = index * STRIDE;
-            self.span.set_access(start..start + FRAME_SIZE, Access::ReadWrite);
-        }
-        self.open.set(count);
-    }
-
-    /// Closes all frames but the first.
-    #[inline]
-    fn close(&self) {
-        if self.open.get() > 1 {
-            self.close_deeper();
-        }
-    }
-
-    #[cold]
-    fn close_deeper(&self) {
-        while self.open.get() > 1 {
-            let start = (self.open.get() - 1) * STRIDE;
-            self.span.set_access(start..start + FRAME_SIZE, Access::None);
-            self.open.set(self.open.get() - 1);
-        }
-    }
-}
-
-/// Where native code finds the targets of tail calls.
-#[derive(Debug)]
-struct Targets(Box<[Cell<Target>]>);
-
-impl Default for Targets {
-    fn default() -> Self {
-        Self(vec![Cell::new(Target::NONE); Target::COUNT].into())
-    }
-}
-
-/// Maps that runs on a runner have met, by their place in the world's table. While a
-/// runner holds a map here, its memory stays, even when everybody else has dropped it:
-/// that is what the kernel's RCU promises to a running program.
-#[derive(Debug, Default)]
-pub(crate) struct MapCache {
-    generation: Cell<u64>,
-    chunks: Box<[OnceCell<Chunk>]>,
-}
-
-/// Part of the cache: maps of adjacent places.
-type Chunk = Box<[OnceCell<Arc<dyn Map>>]>;
-
-const CHUNK: usize = 256;
-
-impl MapCache {
-    /// Lets everything go when some map has gone since.
-    #[inline]
-    fn refresh(&mut self, world: &World) {
-        let generation = world.generation();
-        if self.generation.get() != generation {
-            self.generation.set(generation);
-            self.chunks = Box::default();
-        }
-        if self.chunks.is_empty() {
-            self.chunks = (0..World::MAX_MAPS as usize / CHUNK).map(|_| OnceCell::new()).collect();
-        }
-    }
-
-    /// The map at a place.
-    #[inline]
-    pub(crate) fn get(&self, world: &World, slot: u32) -> Option<&Arc<dyn Map>> {
-        let slot = slot as usize;
-        let chunk = self.chunks.get(slot / CHUNK)?;
-        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| OnceCell::new()).collect());
-        let cell = &chunk[slot % CHUNK];
-        if cell.get().is_none() {
-            let map = world.map_at(u32::try_from(slot).ok()?)?;
-            let _was_empty = cell.set(map);
-        }
-        cell.get()
-    }
-}
-
-/// Programs that runs on a runner have tail-called, by id.
-#[derive(Debug, Default)]
-pub(crate) struct ProgramCache {
-    generation: u64,
-    programs: RefCell<HashMap<u32, Arc<Program>>>,
-}
-
-impl ProgramCache {
-    /// Lets everything go when some program has come since; says whether it did.
-    #[inline]
-    fn refresh(&mut self, machine: &Machine) -> bool {
-        let generation = machine.program_generation();
-        let stale = self.generation != generation;
-        if stale {
-            self.generation = generation;
-            self.programs.get_mut().clear();
-        }
-        stale
-    }
-
-    pub(crate) fn get(&self, machine: &Machine, id: u32) -> Option<Arc<Program>> {
-        let mut programs = self.programs.borrow_mut();
-        if let Some(program) = programs.get(&id) {
-            return Some(Arc::clone(program));
-        }
-        let program = machine.program(id)?;
-        programs.insert(id, Arc::clone(&program));
-        Some(program)
+        self.scratch.context.context_out(self.scratch.packet)
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn current_task_under(
 ) -> Return {
     let index = u32::try_from(index & u64::from(u32::MAX)).expect("32 bits are left");
     Ok(match map.cgroup(index) {
-        Ok(id) => run.setting.host.cgroup().is_under(id).into(),
+        Ok(id) => run.host.cgroup().is_under(id).into(),
         Err(errno) => errno.to_r0(),
     })
 }
@@ -33,12 +33,12 @@ pub(super) fn skb_under(
 }
 
 pub(super) fn current_id(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(run.setting.host.cgroup().id())
+    Ok(run.host.cgroup().id())
 }
 
 /// 0 for a level that the cgroup is above of (kernel
 /// `bpf_get_current_ancestor_cgroup_id`). The level is an `int`.
 pub(super) fn current_ancestor_id(run: &mut Run<'_>, _call: &Call<'_>, level: u64) -> Return {
     let level = u32::try_from(level & u64::from(u32::MAX)).expect("32 bits are left");
-    Ok(run.setting.host.cgroup().ancestor(level as usize).unwrap_or(0))
+    Ok(run.host.cgroup().ancestor(level as usize).unwrap_or(0))
 }

@@ -61,7 +61,7 @@ pub(super) fn for_each(
     let program = call.program(run);
     let (mut cursor, mut key) = (Cursor::default(), Vec::new());
     let mut visited = 0;
-    while let Some(value) = map.visit(&mut cursor, &mut key, run.setting.cpu) {
+    while let Some(value) = map.visit(&mut cursor, &mut key, run.cpu.number) {
         copy.part(0, def.key_size).write(&key);
         let args = [map.core().handle().addr(), copy.ptr().addr(), value.addr(), ctx, 0];
         visited += 1;

@@ -24,7 +24,7 @@ pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, ke
             }
             Ok(socket)
         }
-        _ => Ok(map.lookup(key.bytes(), run.setting.cpu).map_or(0, GuestPtr::addr)),
+        _ => Ok(map.lookup(key.bytes(), run.cpu.number).map_or(0, GuestPtr::addr)),
     }
 }
 
@@ -32,14 +32,14 @@ pub(super) fn lookup(run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, ke
 /// run from here on; if it has just been replaced, there is another one to be found.
 pub(crate) fn lookup_object(run: &mut Run<'_>, map: &Arc<dyn Map>, key: &[u8]) -> u64 {
     loop {
-        let Some(ptr) = map.lookup(key, run.setting.cpu) else {
+        let Some(ptr) = map.lookup(key, run.cpu.number) else {
             return 0;
         };
         let world = run.world();
         let stays = match world.slot_of(ptr.addr()) {
-            Some(slot) => run.setting.maps.get(world, slot).is_some(),
+            Some(slot) => run.cpu.maps.get(world, slot).is_some(),
             // Its memory may have become another's before it was kept.
-            None => run.keep(ptr) && map.lookup(key, run.setting.cpu) == Some(ptr),
+            None => run.keep(ptr) && map.lookup(key, run.cpu.number) == Some(ptr),
         };
         if stays {
             return ptr.addr();
@@ -69,7 +69,7 @@ pub(super) fn update(
     value: GuestSlice<'_>,
     flags: u64,
 ) -> Return {
-    Ok(errno(map.update(key.bytes(), Source::Guest(value), flags, run.setting.cpu)))
+    Ok(errno(map.update(key.bytes(), Source::Guest(value), flags, run.cpu.number)))
 }
 
 pub(super) fn delete(_run: &mut Run<'_>, _call: &Call<'_>, map: &Arc<dyn Map>, key: Key) -> Return {

@@ -14,7 +14,7 @@ const ETH_HLEN: i64 = 14;
 
 /// The run's packet, when it is of the kind that a helper works on.
 fn packet(run: &Run<'_>, helper: &'static str, wants_xdp: bool) -> Result<Packet, Trap> {
-    let packet = (*run.setting.packet).filter(|p| (p.kind == PacketKind::Xdp) == wants_xdp);
+    let packet = (run.scratch.packet).filter(|p| (p.kind == PacketKind::Xdp) == wants_xdp);
     packet.ok_or_else(|| {
         let what = if wants_xdp { "an XDP" } else { "a __sk_buff" };
         let problem = format!("the program has no {what} context")
@@ -40,8 +40,8 @@ fn to_offset(value: i64) -> u32 {
 }
 
 fn publish(run: &mut Run<'_>, packet: Packet) {
-    *run.setting.packet = Some(packet);
-    run.setting.context.publish(packet);
+    run.scratch.packet = Some(packet);
+    run.scratch.context.publish(packet);
 }
 
 /// Moves the start of the packet (kernel `bpf_xdp_adjust_head`). Metadata moves along.

@@ -34,7 +34,7 @@ pub(super) fn output(
         Ok(appended) => appended,
         Err(errno) => return Ok(errno.to_r0()),
     };
-    let cpu = run.setting.cpu;
+    let cpu = run.cpu.number;
     let put = event(map, cpu, flags).and_then(|event| match appended {
         Some(packet) => event.output(cpu, &[data, packet]),
         None => event.output(cpu, &[data]),
@@ -44,7 +44,7 @@ pub(super) fn output(
 
 /// The bytes of the packet that the flags ask for.
 fn appended<'r>(run: &Run<'r>, flags: u64) -> Result<Option<GuestSlice<'r>>, Errno> {
-    let Some(packet) = *run.setting.packet else {
+    let Some(packet) = run.scratch.packet else {
         return if flags & !INDEX_MASK == 0 { Ok(None) } else { Err(Errno::EINVAL) };
     };
     if flags & !(INDEX_MASK | CTXLEN_MASK) != 0 {
@@ -109,5 +109,5 @@ fn count(run: &Run<'_>, map: &PerfEventArray, flags: u64) -> Result<PerfCount, E
     if flags & !INDEX_MASK != 0 {
         return Err(Errno::EINVAL);
     }
-    event(map, run.setting.cpu, flags)?.read(run.setting.cpu)
+    event(map, run.cpu.number, flags)?.read(run.cpu.number)
 }

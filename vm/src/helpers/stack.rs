@@ -67,5 +67,5 @@ pub(super) fn get_stack(
 /// The stack that the flags ask for, the innermost address first.
 fn stack(run: &Run<'_>, flags: u64) -> Vec<u64> {
     let is_user = flags & BPF_F_USER_STACK != 0;
-    run.setting.host.stack(if is_user { StackKind::User } else { StackKind::Kernel })
+    run.host.stack(if is_user { StackKind::User } else { StackKind::Kernel })
 }

@@ -11,31 +11,31 @@ use crate::run::Run;
 const JIFFY: u64 = 4_000_000;
 
 pub(super) fn ktime_get_ns(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(run.setting.host.clock(Clock::Monotonic))
+    Ok(run.host.clock(Clock::Monotonic))
 }
 
 pub(super) fn ktime_get_boot_ns(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(run.setting.host.clock(Clock::Boot))
+    Ok(run.host.clock(Clock::Boot))
 }
 
 pub(super) fn ktime_get_coarse_ns(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(run.setting.host.clock(Clock::Coarse))
+    Ok(run.host.clock(Clock::Coarse))
 }
 
 pub(super) fn ktime_get_tai_ns(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(run.setting.host.clock(Clock::Tai))
+    Ok(run.host.clock(Clock::Tai))
 }
 
 pub(super) fn jiffies(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(run.setting.host.clock(Clock::Monotonic) / JIFFY)
+    Ok(run.host.clock(Clock::Monotonic) / JIFFY)
 }
 
 pub(super) fn random(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(u64::from(run.setting.host.random()))
+    Ok(u64::from(run.host.random()))
 }
 
 pub(super) fn cpu(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    Ok(u64::from(run.setting.cpu))
+    Ok(u64::from(run.cpu.number))
 }
 
 pub(super) fn numa_node(_run: &mut Run<'_>, _call: &Call<'_>) -> Return {
@@ -43,12 +43,12 @@ pub(super) fn numa_node(_run: &mut Run<'_>, _call: &Call<'_>) -> Return {
 }
 
 pub(super) fn pid_tgid(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    let task = run.setting.host.task();
+    let task = run.host.task();
     Ok(u64::from(task.tgid) << 32 | u64::from(task.pid))
 }
 
 pub(super) fn uid_gid(run: &mut Run<'_>, _call: &Call<'_>) -> Return {
-    let task = run.setting.host.task();
+    let task = run.host.task();
     Ok(u64::from(task.gid) << 32 | u64::from(task.uid))
 }
 
@@ -59,7 +59,7 @@ pub(super) fn comm(
     buffer: GuestSlice<'_>,
     _size: Size,
 ) -> Return {
-    let mut comm = run.setting.host.task().comm.to_vec();
+    let mut comm = run.host.task().comm.to_vec();
     comm.resize(buffer.len(), 0);
     if let Some(last) = comm.last_mut() {
         *last = 0;

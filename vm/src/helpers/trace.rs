@@ -49,7 +49,7 @@ fn print(run: &mut Run<'_>, text: GuestSlice<'_>, args: &[u64]) -> Return {
             let len = line.len() as u64;
             line.truncate(LINE - 1);
             let line = String::from_utf8_lossy(&line);
-            run.setting.printk.push(line.strip_suffix('\n').unwrap_or(&line).to_owned());
+            run.scratch.printk.push(line.strip_suffix('\n').unwrap_or(&line).to_owned());
             Ok(len)
         }
         Err(errno) => Ok(errno.to_r0()),

@@ -43,8 +43,8 @@ impl Code {
     }
 
     /// Where an address lies in it.
-    pub(crate) fn offset_of(&self, address: *const u8) -> Option<usize> {
-        let offset = (address as usize).checked_sub(self.start.as_ptr() as usize)?;
+    pub(crate) fn offset_of(&self, address: usize) -> Option<usize> {
+        let offset = address.checked_sub(self.start.as_ptr() as usize)?;
         (offset <= self.len).then_some(offset)
     }
 

@@ -8,14 +8,14 @@ use super::enter::{self, Returned, SAME_STACK};
 use super::shims::{CODE, Ending, RAN};
 use super::site::{Site, Why};
 use super::{Mode, Native};
+use crate::cpu::Cpu;
 use crate::engine;
 use crate::fault::{Fault, FaultKind, MemoryFault};
 use crate::helpers;
-use crate::interp::POISON;
 use crate::ir::{Function, Link};
 use crate::program::Program;
 use crate::run::{MAX_DEPTH, Run, Trap};
-use crate::state::Target;
+use crate::state::{State, Target};
 
 /// Runs a program's entry function in the current frame.
 pub(crate) fn run(
@@ -25,17 +25,31 @@ pub(crate) fn run(
     r1: u64,
     r2: u64,
 ) -> Result<u64, Box<Fault>> {
-    run.state.program = program.id();
-    let args = [run.frame_pointer(), r1, r2, POISON, POISON, POISON];
-    let r0 = call(run, native, 0, &args)?;
+    run.state().program.set(program.id());
+    let args = [run.frame_pointer(), r1, r2];
+    let code = native.code.at(native.functions[0]);
+    // SAFETY: the code is the entry function of a program that the caller borrows; see `call`.
+    let r0 = call(run, |state, top| unsafe { enter::enter(state, code, top, args) })?;
     // The whole run ends here: it may not end with a lock or a record.
     if run.base() == 0
         && let Some(kind) = run.release()
     {
-        let site = Site { insn: run.state.ended_at, why: Why::Called, ahead: 0 };
+        let site = Site { insn: run.state().ended_at.get(), why: Why::Called, ahead: 0 };
         return Err(fault(run, site, kind));
     }
     Ok(r0)
+}
+
+/// Runs a program that needs no run from its start, when the frames below the first are closed;
+/// [`ended`] tells why it was ended, if it was.
+#[inline(always)]
+pub(crate) fn run_alone(cpu: &Cpu, native: &Native, (r1, r2): (u64, u64)) -> Returned {
+    let fp = cpu.stack.first_fp();
+    cpu.state.open_fp.set(fp);
+    let code = native.code.at(native.functions[0]);
+    // SAFETY: the code is the entry function of a program that the caller borrows, and uses no
+    // run; the stack belongs to the runner, which has one run at a time.
+    unsafe { enter::enter(&cpu.state, code, cpu.host_stack.top(), [fp, r1, r2]) }
 }
 
 /// Whether a function can be called in the current frame without looking at depths any more.
@@ -51,35 +65,32 @@ pub(crate) fn call_function(
     number: usize,
     args: [u64; 5],
 ) -> Result<u64, Trap> {
-    let before = (run.state.program, run.state.body_fp, run.state.caller_fp);
-    run.state.program = program.id();
+    let state = run.state();
+    let before = (state.program.get(), state.body_fp.get(), state.caller_fp.get());
+    state.program.set(program.id());
     let [r1, r2, r3, r4, r5] = args;
     let args = [run.frame_pointer(), r1, r2, r3, r4, r5];
-    let result = call(run, native, number, &args);
-    (run.state.program, run.state.body_fp, run.state.caller_fp) = before;
+    let code = native.code.at(native.functions[number]);
+    // SAFETY: the code is a function of a program that the caller borrows; see `call`.
+    let result = call(run, |state, top| unsafe { enter::enter_at(state, code, top, &args) });
+    state.program.set(before.0);
+    state.body_fp.set(before.1);
+    state.caller_fp.set(before.2);
     result.map_err(Trap::Fault)
 }
 
-/// Calls a function of native code.
+/// Enters native code, which gets the run: nobody uses it until `enter` returns. The stack that
+/// `enter` gets belongs to the runner, which has one run at a time.
 fn call(
     run: &mut Run<'_>,
-    native: &Native,
-    number: usize,
-    args: &[u64; 6],
+    enter: impl FnOnce(&State, *mut u8) -> Returned,
 ) -> Result<u64, Box<Fault>> {
-    let code = native.code.at(native.functions[number]);
-    let top = if run.on_host_stack { SAME_STACK } else { run.setting.host_stack.top() };
+    let top = if run.on_host_stack { SAME_STACK } else { run.cpu.host_stack.top() };
     let outermost = !std::mem::replace(&mut run.on_host_stack, true);
+    let state = run.state();
     let run_ptr: *mut Run<'_> = run;
-    // SAFETY: `run_ptr` points to the run, and nothing else refers to it here.
-    let state = unsafe { &raw mut (*run_ptr).state };
-    // SAFETY: as above.
-    unsafe { (*state).run = run_ptr.cast() };
-    // SAFETY: as above.
-    unsafe { (*state).exit = enter::exit() };
-    // SAFETY: the code is a function of a program that the caller borrows; the run is not
-    // used until it returns; the stack belongs to the runner, which has one run at a time.
-    let Returned { value, status } = unsafe { enter::enter(state, code, top, args) };
+    state.run.set(run_ptr.expose_provenance());
+    let Returned { value, status } = enter(state, top);
     // SAFETY: native code has returned, and with it whatever used the run.
     let run = unsafe { &mut *run_ptr };
     if outermost {
@@ -90,8 +101,8 @@ fn call(
 
 /// The fault of a run that native code has ended.
 #[cold]
-fn ended(run: &mut Run<'_>) -> Box<Fault> {
-    let kind = match run.ending.take() {
+pub(crate) fn ended(run: &mut Run<'_>) -> Box<Fault> {
+    let kind = match run.ending.take().map(|ending| *ending) {
         Some(Ending::Panic(panic)) => resume_unwind(panic),
         Some(Ending::Trap(Trap::Fault(fault))) => return fault,
         Some(Ending::Trap(Trap::Kind(kind))) => Some(*kind),
@@ -99,7 +110,8 @@ fn ended(run: &mut Run<'_>) -> Box<Fault> {
     };
     let program = current(run);
     let native = program.native(run.mode()).expect("it was running");
-    let site = native.code.offset_of(run.state.trapped_at).and_then(|at| native.sites.at(at));
+    let site =
+        native.code.offset_of(run.state().trapped_at.get()).and_then(|at| native.sites.at(at));
     let site = *site.expect("each exit has a site");
     let kind = kind.unwrap_or_else(|| why(run, &program, site));
     fault(run, site, kind)
@@ -108,7 +120,7 @@ fn ended(run: &mut Run<'_>) -> Box<Fault> {
 /// The program that is running.
 fn current(run: &Run<'_>) -> Arc<Program> {
     // Not by the runner's cache, which would keep the program, and its maps, for longer.
-    run.setting.machine.program(run.state.program).expect("whoever runs a program holds it")
+    run.cpu.machine.program(run.state().program.get()).expect("whoever runs a program holds it")
 }
 
 /// What is wrong at a site.
@@ -117,13 +129,13 @@ fn why(run: &Run<'_>, program: &Program, site: Site) -> FaultKind {
     match site.why {
         Why::Denied { size, wanted, atomic } => {
             let size = u64::from(size);
-            let addr = run.state.pointer.wrapping_add_signed(i64::from(insn.off));
+            let addr = run.state().pointer.get().wrapping_add_signed(i64::from(insn.off));
             let why = run.view.denied(addr, size, wanted).why;
             let place = run.window().describe(addr, size);
             FaultKind::Memory(MemoryFault { addr, size, wanted, why, atomic, place })
         }
         Why::Stopped => FaultKind::Timeout,
-        Why::Budget => FaultKind::Budget { limit: run.setting.max_insns.unwrap_or(u64::MAX) },
+        Why::Budget => FaultKind::Budget { limit: run.limits.max_insns.unwrap_or(u64::MAX) },
         Why::Called | Why::Impossible => match insn.link {
             Link::NoHelper => helpers::missing(low(insn.imm)),
             _ => FaultKind::Unsupported(engine::unsupported(insn)),
@@ -143,10 +155,10 @@ fn fault(run: &Run<'_>, site: Site, kind: FaultKind) -> Box<Fault> {
     let mut registers = [None; 11];
     if let Why::Denied { wanted, .. } = site.why {
         let base = if wanted == skep_memory::Access::Read { insn.src } else { insn.dst };
-        registers[usize::from(base)] = Some(run.state.pointer);
+        registers[usize::from(base)] = Some(run.state().pointer.get());
     }
     let insns = (run.mode() == Mode::Counting)
-        .then(|| (run.state.executed - i64::from(site.ahead)).cast_unsigned());
+        .then(|| (run.state().executed.get() - i64::from(site.ahead)).cast_unsigned());
     Fault::at(&program, site.insn as usize, registers, insns, kind)
 }
 
@@ -166,8 +178,8 @@ pub(super) fn tail_call(
     // does not reckon.
     match next.native(run.mode()) {
         Ok(native) if run.holds_nothing() => {
-            run.state.body_fp = run.state.caller_fp;
-            run.state.program = next.id();
+            run.state().body_fp.set(run.state().caller_fp.get());
+            run.state().program.set(next.id());
             let code = native.code.at(native.functions[0]) as u64;
             remember(run, next.id(), code);
             Ok(Returned { value: code, status: CODE })
@@ -182,7 +194,7 @@ pub(super) fn tail_call(
 /// Lets native code find a target by itself from now on; the runner's cache holds it.
 fn remember(run: &Run<'_>, id: u32, code: u64) {
     let mark = if run.mode() == Mode::Counting { Target::COUNTING } else { 0 };
-    if let Some(place) = run.setting.targets.get(id as usize % Target::COUNT) {
+    if let Some(place) = run.cpu.targets.get(id as usize % Target::COUNT) {
         place.set(Target { id: u64::from(id) | mark, code });
     }
 }

@@ -51,7 +51,7 @@ impl Linker {
 
     /// Adds the next function.
     pub(super) fn add(&mut self, function: Compiled) -> Result<(), Refusal> {
-        let Compiled { number, slot, code, sites, callees } = function;
+        let Compiled { number, slot, code, sites, callees, .. } = function;
         debug_assert_eq!(number, self.functions.len());
         let start = self.bytes.len().next_multiple_of(ALIGN);
         self.bytes.resize(start, INT3);

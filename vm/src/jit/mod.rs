@@ -42,7 +42,8 @@ use crate::helpers;
 use crate::ir::Link;
 use crate::program::Program;
 
-pub(crate) use drive::{call_function, run, takes};
+pub(crate) use drive::{call_function, ended, run, run_alone, takes};
+pub(crate) use enter::{Returned, exit};
 pub(crate) use shims::{Ending, HelperFn, NativeHelper, native_helper};
 pub(crate) use stack::HostStack;
 
@@ -83,6 +84,8 @@ pub(crate) struct Native {
     /// How many frames deep each function goes, itself included.
     heights: Vec<u64>,
     sites: Sites,
+    /// Whether it calls Rust code that needs the run. Where it does not, there need be none.
+    needs_run: bool,
 }
 
 /// Why a program runs in the interpreter instead.
@@ -130,6 +133,11 @@ pub enum Refusal {
 }
 
 impl Native {
+    /// Whether it needs a [`Run`](crate::run::Run), for the Rust code that it calls.
+    pub(crate) fn needs_run(&self) -> bool {
+        self.needs_run
+    }
+
     /// Compiles a program.
     pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
         let plan = Plan::of(program.ir())?;
@@ -144,13 +152,15 @@ impl Native {
             Whole { program, plan: &plan, facts: &facts, pace: &pace, mode, acquires, locks };
         let isa = translate::isa()?;
         let mut linker = link::Linker::new(program);
+        let mut needs_run = false;
         for number in 0..program.ir().functions.len() {
             let function = translate::function(isa, whole, number)?;
+            needs_run |= function.needs_run;
             linker.add(function)?;
         }
         let (bytes, functions, sites) = linker.finish()?;
         let code = Code::new(&bytes).map_err(|e| Refusal::NoExecutableMemory(e.to_string()))?;
-        Ok(Self { code, functions, heights: plan.heights(), sites })
+        Ok(Self { code, functions, heights: plan.heights(), sites, needs_run })
     }
 }
 

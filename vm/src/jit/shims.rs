@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use std::ptr;
 use std::sync::Arc;
 
 use skep_maps::{Errno, Map, RingBuf, Source};
@@ -13,6 +13,7 @@ use super::drive;
 use super::enter::Returned;
 use crate::helpers::{self, Call, Caller, Return};
 use crate::run::{Run, Trap};
+use crate::stack::Stack;
 use crate::state::State;
 
 /// The status of a tail call whose target has run to its end: the value is its r0.
@@ -38,7 +39,7 @@ pub(crate) trait HelperFn {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NativeHelper(Entry);
 
-type Entry = unsafe extern "sysv64" fn(*mut State, u64, u64, u64, u64, u64) -> Returned;
+type Entry = unsafe extern "sysv64" fn(*const State, u64, u64, u64, u64, u64) -> Returned;
 
 impl NativeHelper {
     /// Its address.
@@ -59,7 +60,7 @@ pub(crate) const fn native_helper<H: HelperFn>() -> NativeHelper {
 /// `state` is the state of a run whose `state.run` is that run, to which no reference is
 /// used until this returns.
 unsafe extern "sysv64" fn helper<H: HelperFn>(
-    state: *mut State,
+    state: *const State,
     r1: u64,
     r2: u64,
     r3: u64,
@@ -67,7 +68,8 @@ unsafe extern "sysv64" fn helper<H: HelperFn>(
     r5: u64,
 ) -> Returned {
     let body = |run: &mut Run<'_>| {
-        let call = Call { caller: Caller::Id(run.state.program), args: [r1, r2, r3, r4, r5] };
+        let call =
+            Call { caller: Caller::Id(run.state().program.get()), args: [r1, r2, r3, r4, r5] };
         let result = run.in_native_frame(|run| H::call(run, &call));
         result.map(|value| Returned { value, status: Returned::DONE })
     };
@@ -82,7 +84,7 @@ unsafe extern "sysv64" fn helper<H: HelperFn>(
 ///
 /// As [`helper`].
 pub(super) unsafe extern "sysv64" fn tail_call(
-    state: *mut State,
+    state: *const State,
     ctx: u64,
     map: u64,
     index: u64,
@@ -99,7 +101,7 @@ pub(super) unsafe extern "sysv64" fn tail_call(
 ///
 /// As [`helper`].
 pub(super) unsafe extern "sysv64" fn load_skb(
-    state: *mut State,
+    state: *const State,
     ctx: u64,
     offset: u64,
     size: u64,
@@ -117,19 +119,19 @@ pub(super) unsafe extern "sysv64" fn load_skb(
     unsafe { with_run(state, body) }
 }
 
-/// Makes a frame accessible.
+/// Makes a frame accessible. The only entry that needs no run: there may be none.
 ///
 /// # Safety
 ///
-/// As [`helper`].
-pub(super) unsafe extern "sysv64" fn open_frame(state: *mut State, fp: u64) -> Returned {
-    let body = |run: &mut Run<'_>| {
-        run.setting.stack.open(fp);
-        run.state.open_fp = fp;
-        Ok(Returned { value: 0, status: Returned::DONE })
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { with_run(state, body) }
+/// `state` is the state of a virtual CPU.
+pub(super) unsafe extern "sysv64" fn open_frame(state: *const State, fp: u64) -> Returned {
+    // SAFETY: it is valid, as promised.
+    let state = unsafe { &*state };
+    let stack = ptr::with_exposed_provenance::<Stack>(state.stack);
+    // SAFETY: the virtual CPU that has the state has the stack, boxed.
+    unsafe { &*stack }.open(fp);
+    state.open_fp.set(fp);
+    Returned { value: 0, status: Returned::DONE }
 }
 
 /// Calls `body` with the run. What ends the run, a panic included, is kept for whoever
@@ -139,11 +141,12 @@ pub(super) unsafe extern "sysv64" fn open_frame(state: *mut State, fp: u64) -> R
 ///
 /// As [`helper`].
 unsafe fn with_run(
-    state: *mut State,
+    state: *const State,
     body: impl FnOnce(&mut Run<'_>) -> Result<Returned, Trap>,
 ) -> Returned {
     // SAFETY: `state` is valid, as promised.
-    let run = unsafe { (*state).run }.cast::<Run<'_>>();
+    let run = unsafe { &(*state).run }.get();
+    let run = ptr::with_exposed_provenance_mut::<Run<'_>>(run);
     // SAFETY: `run` is the run of that state, and nobody else uses a reference to it now.
     let run = unsafe { &mut *run };
     let ending = match catch_unwind(AssertUnwindSafe(|| body(run))) {
@@ -151,7 +154,7 @@ unsafe fn with_run(
         Ok(Err(trap)) => Ending::Trap(trap),
         Err(panic) => Ending::Panic(panic),
     };
-    run.ending = Some(ending);
+    run.ending = Some(Box::new(ending));
     Returned { value: 0, status: Returned::ENDED }
 }
 
@@ -162,14 +165,14 @@ unsafe fn with_run(
 /// As [`helper`]; `map` is a map of the program that is running, of which values are looked
 /// up, with keys of `N` bytes; they can be read at `key`.
 unsafe extern "sysv64" fn lookup_in<const N: usize>(
-    state: *mut State,
+    state: *const State,
     map: *const Arc<dyn Map>,
     key: u64,
 ) -> Returned {
     let body = |run: &mut Run<'_>| {
         let key: [u8; N] = bytes(run, key);
         // SAFETY: the program holds the map, and the run the program.
-        let found = unsafe { &*map }.lookup(&key, run.setting.cpu);
+        let found = unsafe { &*map }.lookup(&key, run.cpu.number);
         let value = found.map_or(0, GuestPtr::addr);
         Ok(Returned { value, status: Returned::DONE })
     };
@@ -183,7 +186,7 @@ unsafe extern "sysv64" fn lookup_in<const N: usize>(
 ///
 /// As [`lookup_in`], but for maps of maps.
 unsafe extern "sysv64" fn lookup_map_in<const N: usize>(
-    state: *mut State,
+    state: *const State,
     map: *const Arc<dyn Map>,
     key: u64,
 ) -> Returned {
@@ -205,16 +208,16 @@ unsafe extern "sysv64" fn lookup_map_in<const N: usize>(
 ///
 /// As [`helper`].
 unsafe extern "sysv64" fn lookup_by_handle_in<const N: usize>(
-    state: *mut State,
+    state: *const State,
     handle: u64,
     key: u64,
 ) -> Returned {
     let body = |run: &mut Run<'_>| {
         let key: [u8; N] = bytes(run, key);
         let world = run.world();
-        let map = world.slot_of(handle).and_then(|slot| run.setting.maps.get(world, slot));
+        let map = world.slot_of(handle).and_then(|slot| run.cpu.maps.get(world, slot));
         let map = map.filter(|map| map.core().def().key_size == const { key_len(N) });
-        let found = map.and_then(|map| map.lookup(&key, run.setting.cpu));
+        let found = map.and_then(|map| map.lookup(&key, run.cpu.number));
         Ok(Returned { value: found.map_or(0, GuestPtr::addr), status: Returned::DONE })
     };
     // SAFETY: as promised by the caller.
@@ -227,7 +230,7 @@ unsafe extern "sysv64" fn lookup_by_handle_in<const N: usize>(
 ///
 /// As [`lookup_in`]; a value can be read at `value`.
 unsafe extern "sysv64" fn update_in<const N: usize>(
-    state: *mut State,
+    state: *const State,
     map: *const Arc<dyn Map>,
     key: u64,
     value: u64,
@@ -238,7 +241,7 @@ unsafe extern "sysv64" fn update_in<const N: usize>(
         // SAFETY: the program holds the map, and the run the program.
         let map = unsafe { &*map };
         let value = guest(run, value, map.core().def().value_size);
-        let result = map.update(&key, Source::Guest(value), flags, run.setting.cpu);
+        let result = map.update(&key, Source::Guest(value), flags, run.cpu.number);
         let value = result.map_or_else(Errno::to_r0, |()| 0);
         Ok(Returned { value, status: Returned::DONE })
     };
@@ -252,7 +255,7 @@ unsafe extern "sysv64" fn update_in<const N: usize>(
 ///
 /// As [`lookup_in`].
 unsafe extern "sysv64" fn delete_in<const N: usize>(
-    state: *mut State,
+    state: *const State,
     map: *const Arc<dyn Map>,
     key: u64,
 ) -> Returned {
@@ -273,7 +276,7 @@ unsafe extern "sysv64" fn delete_in<const N: usize>(
 ///
 /// As [`helper`]; `ring` is a map of the program that is running.
 pub(super) unsafe extern "sysv64" fn reserve(
-    state: *mut State,
+    state: *const State,
     ring: *const RingBuf,
     size: u64,
     flags: u64,
@@ -295,7 +298,7 @@ pub(super) unsafe extern "sysv64" fn reserve(
 ///
 /// As [`helper`].
 pub(super) unsafe extern "sysv64" fn submit(
-    state: *mut State,
+    state: *const State,
     record: u64,
     flags: u64,
 ) -> Returned {

@@ -165,6 +165,13 @@ impl Program {
         cell.get_or_init(|| Native::compile(self, mode)).as_ref()
     }
 
+    /// The program in native code that does not count, if it has been made.
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
+    #[inline]
+    pub(crate) fn native_made(&self) -> Option<&Native> {
+        self.natives[0].get()?.as_ref().ok()
+    }
+
     /// Length in bytes of the window that the program runs in.
     #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) fn window_len(&self) -> u64 {

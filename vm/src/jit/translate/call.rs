@@ -14,12 +14,19 @@ use crate::helpers;
 use crate::interp::POISON;
 use crate::ir::{Insn, Link};
 use crate::isa::Op;
-use crate::runner::FRAME_STRIDE;
+use crate::stack::FRAME_STRIDE;
 use crate::state::State;
 
 impl Translator<'_> {
-    /// Calls Rust code with the state and `args`; gives the value and the status.
+    /// Calls Rust code with the state, which leads it to the run, and `args`; gives the value
+    /// and the status.
     pub(super) fn call_rust(&mut self, function: *const (), args: &[Value]) -> (Value, Value) {
+        self.needs_run = true;
+        self.call_shim(function, args)
+    }
+
+    /// As [`Translator::call_rust`], for what does without a run.
+    fn call_shim(&mut self, function: *const (), args: &[Value]) -> (Value, Value) {
         let signature = plain_signature(CallConv::SystemV, args.len() + 1, 2);
         let signature = self.b.import_signature(signature);
         let callee = self.number(function as u64);
@@ -169,6 +176,6 @@ impl Translator<'_> {
     }
 
     pub(super) fn call_open_frame(&mut self, fp: Value) {
-        self.call_rust(shims::open_frame as *const (), &[fp]);
+        self.call_shim(shims::open_frame as *const (), &[fp]);
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Compiled {
     pub(super) sites: Vec<Site>,
     /// The functions it calls, by the numbers of their names.
     pub(super) callees: Vec<usize>,
+    /// Whether Rust code that it calls needs the run.
+    pub(super) needs_run: bool,
 }
 
 /// The processor and settings that code is made for.
@@ -94,7 +96,7 @@ pub(super) fn function(
     let mut builder_context = FunctionBuilderContext::new();
     let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
     let translator = Translator::new(builder, whole, number);
-    let sites = translator.translate(isa);
+    let (sites, needs_run) = translator.translate(isa);
     let compiler =
         |e: &dyn std::fmt::Display| Refusal::Compiler { insn: slot, problem: e.to_string() };
     let compiled = context.compile(isa, &mut ControlPlane::default());
@@ -108,7 +110,7 @@ pub(super) fn function(
     }
     let names = context.func.params.user_named_funcs().values();
     let callees = names.map(|name| name.index as usize).collect();
-    Ok(Compiled { number, slot, code, sites, callees })
+    Ok(Compiled { number, slot, code, sites, callees, needs_run })
 }
 
 /// What a function gets and returns.
@@ -152,6 +154,8 @@ struct Translator<'a> {
     first_block: u32,
     regions: Regions,
     sites: Vec<Site>,
+    /// Whether it calls Rust code that needs the run.
+    needs_run: bool,
     /// The frame pointer, if the function has one.
     fp: Option<Value>,
     /// The host address of the window's first byte, and of its shadow's.
@@ -213,6 +217,7 @@ impl<'a> Translator<'a> {
             folds,
             regions,
             sites: Vec::new(),
+            needs_run: false,
             fp: None,
             base: none,
             shadow: none,
@@ -232,8 +237,8 @@ impl<'a> Translator<'a> {
         &self.facts.functions[self.number].flow
     }
 
-    /// Translates everything; gives the sites.
-    fn translate(mut self, isa: &dyn TargetIsa) -> Vec<Site> {
+    /// Translates everything; gives the sites, and whether the code needs the run.
+    fn translate(mut self, isa: &dyn TargetIsa) -> (Vec<Site>, bool) {
         self.prologue();
         for number in self.function().blocks.clone() {
             let reached = self.flow().is_reached((number - self.first_block) as usize);
@@ -243,7 +248,7 @@ impl<'a> Translator<'a> {
         }
         self.b.seal_all_blocks();
         self.b.finalize(isa.frontend_config());
-        self.sites
+        (self.sites, self.needs_run)
     }
 
     /// Gets the arguments, gives the other registers their first values, opens and clears
