@@ -20,6 +20,8 @@ mod call;
 mod explain;
 mod flow;
 mod induction;
+#[cfg(all(test, feature = "jit", target_arch = "x86_64"))]
+pub(crate) mod lies;
 mod num;
 mod state;
 mod transfer;
@@ -181,6 +183,8 @@ impl Facts {
             };
             facts.functions.push(FunctionFacts { flow, rounds });
         }
+        #[cfg(all(test, feature = "jit", target_arch = "x86_64"))]
+        lies::tell(program, &mut facts);
         facts
     }
 
