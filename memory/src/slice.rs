@@ -70,7 +70,8 @@ impl<'w> GuestSlice<'w> {
             "{len} bytes at {offset} of a guest slice of {} bytes",
             self.len
         );
-        Self { view: self.view, start: self.start + offset, len }
+        // An empty part may begin behind the window's last byte.
+        Self { view: self.view, start: self.start.wrapping_add(offset), len }
     }
 
     /// Reads a word at `offset`.
@@ -124,15 +125,16 @@ impl<'w> GuestSlice<'w> {
     #[inline]
     pub fn read(&self, out: &mut [u8]) {
         assert_eq!(out.len(), self.len(), "a buffer of the slice's length");
+        // Behind the last byte it may wrap: a slice may end where 32-bit pointers do.
         let mut at = self.start;
         let (words, tail) = out.as_chunks_mut::<8>();
         for word in words {
             *word = self.view.peek::<u64>(at).to_le_bytes();
-            at += 8;
+            at = at.wrapping_add(8);
         }
         for byte in tail {
             *byte = self.view.peek(at);
-            at += 1;
+            at = at.wrapping_add(1);
         }
     }
 
@@ -152,15 +154,16 @@ impl<'w> GuestSlice<'w> {
     #[inline(always)]
     pub fn write(&self, bytes: &[u8]) {
         assert_eq!(bytes.len(), self.len(), "as many bytes as the slice has");
+        // As in `read`.
         let mut at = self.start;
         let (words, tail) = bytes.as_chunks::<8>();
         for word in words {
             self.view.poke(at, u64::from_le_bytes(*word));
-            at += 8;
+            at = at.wrapping_add(8);
         }
         for &byte in tail {
             self.view.poke(at, byte);
-            at += 1;
+            at = at.wrapping_add(1);
         }
     }
 

@@ -120,6 +120,22 @@ fn the_last_bytes_of_the_window_are_as_safe_as_the_first() {
 }
 
 #[test]
+fn a_slice_may_end_where_the_window_ends() {
+    let window = window();
+    for len in 1..=17u32 {
+        let start = u32::try_from(window.len() - u64::from(len)).expect("a 32-bit number");
+        let slice = GuestPtr::new(start).slice(&window, len).expect("it is inside");
+        assert!(GuestPtr::new(start).slice(&window, len + 1).is_none());
+        let bytes: Vec<u8> = (1..=17).take(len as usize).collect();
+        slice.write(&bytes);
+        assert_eq!(slice.to_vec(), bytes);
+        assert_eq!(slice.part(len - 1, 1).to_vec(), bytes[len as usize - 1..]);
+        assert!(slice.part(len, 0).to_vec().is_empty());
+        slice.fill(0);
+    }
+}
+
+#[test]
 fn freed_memory_is_zero_and_inaccessible_when_it_is_lent_again() {
     let window = window();
     for len in [8, 4096, 3 << 20, 9 << 20] {

@@ -31,7 +31,12 @@ impl Machine {
     ///
     /// [`MemoryError`] when the host grants no address space.
     pub fn new(cpus: u32) -> Result<Arc<Self>, MemoryError> {
-        let world = World::new(Window::reserve()?, cpus)?;
+        Self::within(Window::reserve()?, cpus)
+    }
+
+    /// A machine with its memory in `window`.
+    pub(crate) fn within(window: Arc<Window>, cpus: u32) -> Result<Arc<Self>, MemoryError> {
+        let world = World::new(window, cpus)?;
         let programs = Arc::new(Programs::default());
         let upcall: Weak<Programs> = Arc::downgrade(&programs);
         world.set_upcall(upcall);

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 /// Runs a command and lets it print.
-fn run(command: &str, variables: &[(&str, &str)]) -> Result<(), String> {
+pub(crate) fn run(command: &str, variables: &[(&str, &str)]) -> Result<(), String> {
     let status = prepare(command, variables).status().map_err(|e| format!("{command}: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{command}` failed: {status}")) }
 }

@@ -22,6 +22,8 @@ mod explain;
 mod flow;
 mod frame;
 mod induction;
+#[cfg(all(test, feature = "jit", target_arch = "x86_64"))]
+pub(crate) mod lies;
 mod num;
 mod state;
 mod transfer;
@@ -196,6 +198,8 @@ impl Facts {
         if anywhere {
             facts.functions.iter_mut().for_each(|function| function.early = None);
         }
+        #[cfg(all(test, feature = "jit", target_arch = "x86_64"))]
+        lies::tell(program, &mut facts);
         facts
     }
 
