@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! plan        what functions call and need of each other; what cannot be compiled
+//! pace, fold  where code looks at the time; branches that become selections
 //! translate/  mid-level form → Cranelift's, function by function, with a check per access
 //! link        machine code → one piece: calls bound, traps turned into exits, sites listed
 //! code        executable memory, writable or executable, never both
@@ -134,7 +135,7 @@ impl Native {
     pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
         let plan = Plan::of(program.ir())?;
         let facts = Facts::of(program);
-        let pace = Pace::of(program.ir(), &facts, &plan.callees_first());
+        let pace = Pace::of(program, &facts, &plan);
         let acquires = acquires(program, &facts);
         let locks =
             program.ir().insns.iter().any(
