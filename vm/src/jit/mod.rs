@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! plan        what functions call and need of each other; what cannot be compiled
+//! effort      what takes the compiler too long
 //! pace, fold  where code looks at the time; branches that become selections
 //! translate/  mid-level form → Cranelift's, function by function, with a check per access
 //! link        machine code → one piece: calls bound, traps turned into exits, sites listed
@@ -23,6 +24,7 @@
 
 mod code;
 mod drive;
+mod effort;
 mod enter;
 mod fold;
 mod link;
@@ -106,6 +108,14 @@ pub enum Refusal {
         /// The limit.
         most: usize,
     },
+    /// A function's control flow would keep the compiler busy for too long.
+    #[error("function at insn {insn} has {what}, for which the compiler takes too long")]
+    Tangled {
+        /// Its first instruction.
+        insn: u32,
+        /// What it has.
+        what: String,
+    },
     /// Functions call each other in a circle, or too deep.
     #[error("functions are nested more than 8 deep, or call themselves")]
     Depth,
@@ -135,6 +145,7 @@ impl Native {
     pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
         let plan = Plan::of(program.ir())?;
         let facts = Facts::of(program);
+        effort::check(program.ir(), &facts)?;
         let pace = Pace::of(program, &facts, &plan);
         let acquires = acquires(program, &facts);
         let locks =
