@@ -20,7 +20,7 @@ struct Taken {
     load_ms: f64,
     compile_ms: f64,
     /// More memory than before, at most.
-    peak_kib: u64,
+    peak_kib: f64,
     refusal: String,
 }
 
@@ -51,7 +51,7 @@ fn main() {
                 shape.name,
                 taken.load_ms,
                 taken.compile_ms,
-                taken.peak_kib as f64 / 1024.0,
+                taken.peak_kib / 1024.0,
                 taken.refusal
             );
         }
@@ -72,7 +72,7 @@ fn measure(shape: &Shape, len: usize) -> Taken {
     let mut word = || words.next().unwrap_or_else(|| panic!("{} {len}: {status}", shape.name));
     let numbers = [word(), word(), word()].map(|word| word.parse().expect("a number"));
     let [load_ms, compile_ms, peak] = numbers;
-    Taken { load_ms, compile_ms, peak_kib: peak as u64, refusal: word() }
+    Taken { load_ms, compile_ms, peak_kib: peak, refusal: word() }
 }
 
 fn one(shape: &Shape, len: usize) {

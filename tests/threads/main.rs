@@ -240,6 +240,7 @@ fn cycle(world: &World) {
 }
 
 /// Where memory, mappings and descriptors were before and after many cycles.
+#[expect(clippy::print_stdout, reason = "what was taken is worth knowing")]
 fn grows(what: &str, mut cycle: impl FnMut()) {
     (0..WARM_UP).for_each(|_| cycle());
     let before = taken();
