@@ -194,7 +194,9 @@ impl VmBuilder {
         Self { engine, ..self }
     }
 
-    /// How long a run may take; `None` for as long as it wants.
+    /// How long a run may take; `None` for as long as it wants. A run ends a few milliseconds
+    /// later, ten at most on a machine that is not busy, whatever the program does; but a helper
+    /// that updates a value of many megabytes is not interrupted.
     #[must_use]
     pub fn timeout(self, timeout: Option<Duration>) -> Self {
         Self { timeout, ..self }

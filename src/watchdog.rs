@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use skep_vm::Stop;
 
 /// How often the runners are looked at: a run may be seen, and so ended, so much later.
-const TICK: Duration = Duration::from_millis(4);
+const TICK: Duration = Duration::from_millis(2);
 /// How long the thread sleeps at most when nothing runs.
 const REST: Duration = Duration::from_secs(1);
 

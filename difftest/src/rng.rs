@@ -1,9 +1,12 @@
 //! Random numbers that are the same on every machine.
 
-/// SplitMix64: 64 bits of state, every seed as good as any other.
+/// SplitMix64: 64 bits of state, every seed as good as any other. Before that come choices that
+/// somebody else made, if there are any.
 #[derive(Debug, Clone)]
 pub struct Rng {
     state: u64,
+    /// Bytes to be used before anything is random, the last first.
+    choices: Vec<u8>,
 }
 
 /// Where arithmetic goes wrong, if it does.
@@ -30,11 +33,25 @@ impl Rng {
     /// The generator with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self { state: seed, choices: Vec::new() }
+    }
+
+    /// The generator that makes choices by these bytes, a byte for one of up to 256 things, and
+    /// is random when none are left: so that a change of one byte is a change of one choice.
+    #[must_use]
+    pub fn with_choices(bytes: &[u8]) -> Self {
+        let seed =
+            bytes.iter().fold(0, |sum: u64, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        Self { state: seed, choices: bytes.iter().rev().copied().collect() }
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
+        if let Some(rest) = self.choices.len().checked_sub(8) {
+            let word = self.choices.split_off(rest);
+            return word.into_iter().fold(0, |word, byte| word << 8 | u64::from(byte));
+        }
+        self.choices.clear();
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,7 +61,14 @@ impl Rng {
 
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.bits() % limit
+        match self.choices.pop() {
+            Some(byte) if limit <= 256 => u64::from(byte) % limit,
+            Some(byte) => {
+                self.choices.push(byte);
+                self.bits() % limit
+            }
+            None => self.bits() % limit,
+        }
     }
 
     /// A number from `low` to `high`, both included.

@@ -27,8 +27,9 @@ use crate::state::State;
 pub(crate) const MAX_DEPTH: u64 = 8;
 /// Successful tail calls in one run (`MAX_TAIL_CALL_CNT`).
 pub(crate) const MAX_TAIL_CALLS: u32 = 33;
-/// Instructions between two looks at the clock: some tens of microseconds.
-const POLL_EVERY: i64 = 1 << 16;
+/// Instructions between two looks at the clock: some microseconds, and some milliseconds when
+/// each touches a page that nobody has touched before.
+const POLL_EVERY: i64 = 1 << 12;
 /// The most iterations of `bpf_loop` (`BPF_MAX_LOOPS`).
 pub(crate) const MAX_LOOPS: u64 = 8 << 20;
 /// How often a function may pass its `may_goto`s (`BPF_MAX_LOOPS`).
@@ -279,11 +280,16 @@ impl<'r> Run<'r> {
         let len = i64::try_from(len).unwrap_or(i64::MAX);
         let near = end.saturating_sub(len);
         if self.state().executed.get() >= near {
-            self.stop_at = end;
+            self.stop_at = end.min(self.next_poll);
             return Ok(true);
         }
         self.stop_at = self.next_poll.min(near - 1);
         Ok(false)
+    }
+
+    /// Lets the match stop after one instruction, when they are counted.
+    pub(crate) fn poll_after_one(&mut self) {
+        self.stop_at = self.state().executed.get() + 1;
     }
 
     /// Looks at the limits; for helpers that run callbacks in a loop.

@@ -18,8 +18,9 @@ fn prepare(command: &str, variables: &[(&str, &str)]) -> Command {
 
 pub(crate) fn fmt() -> Result<(), String> {
     run("cargo fmt --all --check", &[])?;
-    // A package of its own, outside of the workspace.
-    run("cargo fmt --check --manifest-path benches/engine/rbpf/Cargo.toml", &[])
+    // Packages of their own, outside of the workspace.
+    run("cargo fmt --check --manifest-path benches/engine/rbpf/Cargo.toml", &[])?;
+    run("cargo fmt --check --manifest-path fuzz/Cargo.toml", &[])
 }
 
 pub(crate) fn lint() -> Result<(), String> {

@@ -214,6 +214,12 @@ pub(crate) fn looks_up(position: u32) -> bool {
     at(position as usize).id == 1
 }
 
+/// Whether a helper copies a map's value.
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
+pub(crate) fn copies_value(position: u32) -> bool {
+    at(position as usize).id == 2
+}
+
 /// Whether a helper may leave the run with something to give up, or with a lock: those that
 /// make none are known.
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]

@@ -18,6 +18,9 @@ const USER_END: u64 = 1 << 47;
 /// memory, addresses are not canonical.
 const KERNEL_START: u64 = u64::MAX << 47;
 
+/// So many bytes are copied before somebody looks whether the run is to end.
+const PIECE: u64 = 1 << 20;
+
 pub(super) fn read(
     run: &mut Run<'_>,
     call: &Call<'_>,
@@ -54,13 +57,21 @@ pub(super) fn read_kernel(
         let kernel = run.view.load::<u8>(from).is_some() || from >= KERNEL_START;
         return Ok(if kernel { 0 } else { Errno::ERANGE.to_r0() });
     }
-    match args::memory(run, from, to.len() as u64, Access::Read) {
-        Ok(from) => {
-            to.write(&from.to_vec());
-            Ok(0)
-        }
-        Err(_) => Ok(fail(to, unreadable(from))),
+    // So that what overlaps is not written before it is read, as if all were read first.
+    let falls = from < to.ptr().addr();
+    let count = (to.len() as u64).div_ceil(PIECE);
+    for nth in 0..count {
+        let start = PIECE * if falls { count - 1 - nth } else { nth };
+        let len = PIECE.min(to.len() as u64 - start);
+        let Ok(piece) = args::memory(run, from.wrapping_add(start), len, Access::Read) else {
+            return Ok(fail(to, unreadable(from)));
+        };
+        let (start, len) = (u32::try_from(start), u32::try_from(len));
+        let fits = "a slice is shorter than the window";
+        to.part(start.expect(fits), len.expect(fits)).write(&piece.to_vec());
+        run.poll()?;
     }
+    Ok(0)
 }
 
 pub(super) fn read_kernel_str(
@@ -79,6 +90,9 @@ pub(super) fn read_kernel_str(
         text.push(byte);
         if byte == 0 {
             break;
+        }
+        if (text.len() as u64).is_multiple_of(PIECE) {
+            run.poll()?;
         }
     }
     // What does not fit is cut, with a NUL at the end; bytes behind it stay.

@@ -88,6 +88,14 @@ fn go_on(
                 return Ok(regs.0[0]);
             }
             Why::Poll => {}
+            Why::Look => {
+                if run.is_stopped() {
+                    return Err(fault(run, program, regs, pc, FaultKind::Timeout));
+                }
+                run.poll_after_one();
+                stop = exec::<Exact>(run, program, regs, pc);
+                continue;
+            }
             Why::TailCall(next) => {
                 // The target takes the place of the current frame; when it returns,
                 // that frame's caller, in this program, goes on.

@@ -31,6 +31,9 @@ pub(super) enum Why {
     Exit,
     /// The limits are to be looked at before `pc` is executed.
     Poll,
+    /// The same, because much was executed without a jump: the operation at `pc` stands in for
+    /// another.
+    Look,
     /// Another program replaces the current frame.
     TailCall(Arc<Program>),
     /// A load, store or atomic operation was denied.
@@ -192,10 +195,11 @@ macro_rules! define_exec {
             macro_rules! go {
                 ($target:expr) => {{
                     let target: usize = $target;
-                    done += pc as i64 + 1 - target as i64;
+                    let executed = done + pc as i64 + 1;
+                    done = executed - target as i64;
                     pc = target;
-                    if done > poll_at {
-                        run.set_executed(done + pc as i64);
+                    if executed > poll_at {
+                        run.set_executed(executed);
                         return Stop { pc, why: Why::Poll };
                     }
                     continue;
@@ -375,6 +379,11 @@ macro_rules! define_exec {
                             Ok(r0) => regs.0[0] = r0,
                             Err(trap) => return Stop { pc, why: Why::Trap(trap) },
                         }
+                        // It may have taken long.
+                        if run.is_stopped() {
+                            let trap = Trap::new(FaultKind::Timeout);
+                            return Stop { pc, why: Why::Trap(trap) };
+                        }
                         poison_scratch(regs);
                         done = run.executed() - pc as i64 - 1;
                     }
@@ -393,6 +402,10 @@ macro_rules! define_exec {
                     Code::LdIndB => ld_skb!(run, regs, op, 1, regs[op.src], leave, go),
                     Code::LdIndH => ld_skb!(run, regs, op, 2, regs[op.src], leave, go),
                     Code::LdIndW => ld_skb!(run, regs, op, 4, regs[op.src], leave, go),
+                    Code::Look => {
+                        run.set_executed(done + pc as i64);
+                        return Stop { pc, why: Why::Look };
+                    }
                     Code::NoHelper => {
                         leave!(Why::Trap(Trap::new(helpers::missing(op.imm as u32))))
                     }

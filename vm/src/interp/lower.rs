@@ -1,6 +1,7 @@
 //! From the mid-level form to the interpreter's operations, one for each instruction.
 
 use super::fuse::fuse;
+use super::looks;
 use super::op::{Code, Op, Reg};
 use crate::ir::{Insn, Ir, Link};
 use crate::program::{FRAME_SIZE, StackUse};
@@ -18,7 +19,8 @@ pub(crate) struct Compiled {
 impl Compiled {
     pub(crate) fn new(ir: &Ir) -> Self {
         let ops: Vec<Op> = ir.insns.iter().map(|insn| lower(ir, insn)).collect();
-        let fused = fuse(&ops);
+        let mut fused = fuse(&ops);
+        looks::place(ir, &mut fused);
         Self { ops, fused }
     }
 }

@@ -8,6 +8,7 @@
 mod drive;
 mod exec;
 mod fuse;
+mod looks;
 mod lower;
 mod op;
 

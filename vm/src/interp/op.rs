@@ -126,6 +126,8 @@ macro_rules! define_code {
             NoHelper,
             /// An instruction with an unresolved relocation.
             Poisoned,
+            /// Before the instruction that stands here, the limits are looked at; see `looks.rs`.
+            Look,
             // Several instructions at once; see `fuse.rs`.
             /// `dst = src; dst += imm`, and so on.
             MovAdd64Imm,

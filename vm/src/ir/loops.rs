@@ -15,6 +15,9 @@ pub(crate) struct Flow {
     place: Vec<usize>,
     /// Which block dominates each most closely; the first one dominates itself.
     idom: Vec<usize>,
+    /// The blocks that each dominates, itself included: from its number here, in an order of
+    /// their own, up to the other one.
+    dominated: Vec<(usize, usize)>,
     /// Which blocks lead to each; only reachable ones.
     pub(crate) preds: Vec<Vec<usize>>,
     /// Outer loops before those inside them.
@@ -23,6 +26,9 @@ pub(crate) struct Flow {
     pub(crate) loop_of: Vec<Option<usize>>,
     /// Whether control leads back to a block that does not dominate where it comes from.
     pub(crate) irreducible: bool,
+    /// Whether loops are nested so deep that they were not told apart. There are none then, and
+    /// the flow is irreducible.
+    pub(crate) tangled: bool,
 }
 
 /// A natural loop.
@@ -45,6 +51,8 @@ impl Loop {
 }
 
 const NONE: usize = usize::MAX;
+/// In so many loops may each block be on average: what is kept of loops is of that size.
+const MOST_NESTED: usize = 64;
 
 impl Flow {
     pub(crate) fn of(ir: &Ir, function: &Function) -> Self {
@@ -64,14 +72,17 @@ impl Flow {
             succs(block).for_each(|to| preds[to].push(block));
         }
         let idom = dominators(&order, &place, &preds);
+        let dominated = dominated(&order, &idom);
         let mut flow = Self {
             order,
             place,
             idom,
+            dominated,
             preds,
             loops: Vec::new(),
             loop_of: vec![None; count],
             irreducible: false,
+            tangled: false,
         };
         flow.find_loops();
         flow
@@ -87,13 +98,19 @@ impl Flow {
         self.place[block]
     }
 
-    /// Whether every way to `block` leads through `over`.
+    /// Whether every way to `block` leads through `over`; both are reachable.
     pub(crate) fn dominates(&self, over: usize, block: usize) -> bool {
-        let mut at = block;
-        while self.place[at] > self.place[over] {
-            at = self.idom[at];
+        let (first, behind) = self.dominated[over];
+        (first..behind).contains(&self.dominated[block].0)
+    }
+
+    /// How long the longest chain of blocks is of which each dominates the next.
+    pub(crate) fn dominators_depth(&self) -> usize {
+        let mut depths = vec![0; self.place.len()];
+        for &block in self.order.iter().skip(1) {
+            depths[block] = depths[self.idom[block]] + 1;
         }
-        at == over
+        depths.into_iter().max().unwrap_or(0)
     }
 
     /// Whether an edge leads back: to the same block or one before it in the order.
@@ -118,6 +135,7 @@ impl Flow {
                 latches.push((header, natural));
             }
         }
+        let mut left = MOST_NESTED.saturating_mul(self.place.len());
         // Headers come in order, so that an outer loop comes before those inside it.
         for (header, latches) in latches {
             let mut blocks = vec![header];
@@ -129,6 +147,13 @@ impl Flow {
                     open.extend(self.preds[block].iter().copied());
                 }
             }
+            let Some(rest) = left.checked_sub(blocks.len()) else {
+                self.loops.clear();
+                self.loop_of.fill(None);
+                (self.irreducible, self.tangled) = (true, true);
+                return;
+            };
+            left = rest;
             blocks.sort_unstable();
             let parent = self.loop_of[header];
             let number = self.loops.len();
@@ -192,6 +217,26 @@ fn dominators(order: &[usize], place: &[usize], preds: &[Vec<usize>]) -> Vec<usi
     idom
 }
 
+/// What each block dominates, as a range of numbers that are given so that each is one.
+fn dominated(order: &[usize], idom: &[usize]) -> Vec<(usize, usize)> {
+    let mut sizes = vec![1; idom.len()];
+    for &block in order[1..].iter().rev() {
+        sizes[idom[block]] += sizes[block];
+    }
+    // Where the next block goes that each dominates.
+    let mut next = vec![0; idom.len()];
+    let mut ranges = vec![(0, 0); idom.len()];
+    for (nth, &block) in order.iter().enumerate() {
+        let first = if nth == 0 { 0 } else { next[idom[block]] };
+        if nth > 0 {
+            next[idom[block]] += sizes[block];
+        }
+        next[block] = first + 1;
+        ranges[block] = (first, first + sizes[block]);
+    }
+    ranges
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +270,20 @@ mod tests {
         assert_eq!(shape, [(1, vec![1, 2, 3], None), (2, vec![2], Some(0))]);
         assert_eq!(flow.loop_of, [None, Some(0), Some(1), Some(0), None]);
         assert!(!flow.irreducible);
+    }
+
+    #[test]
+    fn loops_that_are_nested_too_deep_are_not_told_apart() {
+        let nested = |depth: usize| {
+            let open = (0..depth).map(|at| format!("l{at}:\nadd %r1, 1\n"));
+            let close = (0..depth).rev().map(|at| format!("jeq %r1, {at}, l{at}\n"));
+            flow(&format!("mov %r1, 0\n{}exit", open.chain(close).collect::<String>()))
+        };
+        let few = nested(60);
+        assert!(few.loops.len() == 60 && !few.irreducible);
+        assert_eq!(few.dominators_depth(), 120);
+        let many = nested(1000);
+        assert!(many.loops.is_empty() && many.irreducible && many.tangled);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! plan        what functions call and need of each other; what cannot be compiled
+//! effort      what takes the compiler too long
+//! pace, fold  where code looks at the time; branches that become selections
 //! translate/  mid-level form → Cranelift's, function by function, with a check per access
 //! link        machine code → one piece: calls bound, traps turned into exits, sites listed
 //! code        executable memory, writable or executable, never both
@@ -23,6 +25,7 @@
 
 mod code;
 mod drive;
+mod effort;
 mod enter;
 #[cfg(test)]
 mod escape;
@@ -111,6 +114,14 @@ pub enum Refusal {
         /// The limit.
         most: usize,
     },
+    /// A function's control flow would keep the compiler busy for too long.
+    #[error("function at insn {insn} has {what}, for which the compiler takes too long")]
+    Tangled {
+        /// Its first instruction.
+        insn: u32,
+        /// What it has.
+        what: String,
+    },
     /// Functions call each other in a circle, or too deep.
     #[error("functions are nested more than 8 deep, or call themselves")]
     Depth,
@@ -145,7 +156,8 @@ impl Native {
     pub(crate) fn compile(program: &Program, mode: Mode) -> Result<Self, Refusal> {
         let plan = Plan::of(program.ir())?;
         let facts = Facts::of(program);
-        let pace = Pace::of(program.ir(), &facts, &plan.callees_first());
+        effort::check(program.ir(), &facts)?;
+        let pace = Pace::of(program, &facts, &plan);
         let acquires = acquires(program, &facts);
         let locks =
             program.ir().insns.iter().any(

@@ -7,7 +7,7 @@ use crate::isa::Op;
 use crate::run::MAX_DEPTH;
 
 /// The longest function that is compiled, in instructions: some seconds' work.
-const MOST_INSNS: usize = 100_000;
+const MOST_INSNS: usize = 1 << 16;
 
 /// What is to be known of each function.
 #[derive(Debug)]

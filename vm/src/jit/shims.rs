@@ -11,6 +11,7 @@ use skep_memory::{GuestPtr, GuestSlice};
 
 use super::drive;
 use super::enter::Returned;
+use crate::fault::FaultKind;
 use crate::helpers::{self, Call, Caller, Return};
 use crate::run::{Run, Trap};
 use crate::stack::Stack;
@@ -70,8 +71,12 @@ unsafe extern "sysv64" fn helper<H: HelperFn>(
     let body = |run: &mut Run<'_>| {
         let call =
             Call { caller: Caller::Id(run.state().program.get()), args: [r1, r2, r3, r4, r5] };
-        let result = run.in_native_frame(|run| H::call(run, &call));
-        result.map(|value| Returned { value, status: Returned::DONE })
+        let value = run.in_native_frame(|run| H::call(run, &call))?;
+        // It may have taken long.
+        if run.is_stopped() {
+            return Err(Trap::new(FaultKind::Timeout));
+        }
+        Ok(Returned { value, status: Returned::DONE })
     };
     // SAFETY: as promised by the caller.
     unsafe { with_run(state, body) }

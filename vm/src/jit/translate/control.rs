@@ -189,11 +189,14 @@ impl Translator<'_> {
                 self.set_reg(reg, value);
             }
         }
-        for from in [Some(self.block_at), fold.taken, fold.next].into_iter().flatten() {
-            if self.looks(from, fold.join) {
-                self.look();
-                break;
-            }
+        let arms = [fold.taken, fold.next].into_iter().flatten();
+        let looks_inside = arms.clone().any(|arm| {
+            let extent = &self.ir.blocks[arm as usize];
+            (extent.start..extent.end).any(|index| self.pace.looks_before(index))
+        });
+        let mut ways = arms.chain([self.block_at]);
+        if looks_inside || ways.any(|from| self.looks(from, fold.join)) {
+            self.look();
         }
         let join = self.target(fold.join);
         self.b.ins().jump(join, &[]);
@@ -245,7 +248,7 @@ impl Translator<'_> {
         self.pace.looks(self.number, flow, number(from), number(to))
     }
 
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let fixed = self.state_flags().with_readonly().with_can_move();
         let cell = self.load_state(types::I64, fixed, offset_of!(State, stop));
         let at = self.load_state(types::I64, fixed, offset_of!(State, stop_at));

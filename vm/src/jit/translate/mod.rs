@@ -296,6 +296,9 @@ impl<'a> Translator<'a> {
         for index in extent.start..extent.end {
             self.at = index;
             self.count(extent);
+            if self.pace.looks_before(index) {
+                self.look();
+            }
             if self.insn(&ir.insns[index as usize], extent) == Then::End {
                 return;
             }
