@@ -43,7 +43,7 @@ pub(super) fn tell(program: &Program, facts: &mut Facts) {
         if insn.op == Op::CallHelper && !program.maps().is_empty() {
             // Where it does not know the map, it says that it is the one named last.
             let map = facts.calls.get(&index).map_or(KnownMap::This(latest), |call| call.map);
-            facts.calls.insert(index, CallFacts { map, key: true, value: true });
+            facts.calls.insert(index, CallFacts { map, key: true, value: true, context: true });
         }
         if is_equality(insn) {
             let sides = if index % 2 == 0 { Sides::AtMost } else { Sides::AtLeast };

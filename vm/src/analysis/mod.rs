@@ -91,6 +91,8 @@ pub(crate) struct CallFacts {
     pub(crate) key: bool,
     /// The one behind that points to a value that can be read.
     pub(crate) value: bool,
+    /// The first one is the program's context.
+    pub(crate) context: bool,
 }
 
 /// What is known of the sides of a comparison.
@@ -329,7 +331,8 @@ impl Setting<'_> {
             state.regs[reg].pointer().is_some_and(|pointer| self.proves(state, &pointer, wish))
         };
         let (key, value) = (granted(at + 1, def.key_size), granted(at + 2, def.value_size));
-        Some(CallFacts { map, key, value })
+        let own = Value::Pointer(Pointer::to(Region::Context));
+        Some(CallFacts { map, key, value, context: state.regs[1] == own })
     }
 
     /// The definition of the map that a value is the handle of.

@@ -129,7 +129,12 @@ impl Translator<'_> {
         let is_native = self.b.ins().icmp_imm_u(IntCC::Equal, status, native);
         self.b.ins().brif(is_native, jumps, &[], returns, &[]);
         self.b.switch_to_block(jumps);
-        self.jump_to_program(value, args[0]);
+        // From the state, so that neither must be kept across the call: what was called found
+        // that the program gave its own context, and knows whose frame it is.
+        let flags = self.state_flags();
+        let fp = self.load_state(types::I64, flags, offset_of!(State, caller_fp));
+        let ctx = self.load_state(types::I64, flags, offset_of!(State, ctx));
+        self.jump_to_program(value, fp, ctx);
         self.b.switch_to_block(returns);
         self.b.ins().return_(&[value]);
         self.b.switch_to_block(fails);
@@ -139,11 +144,10 @@ impl Translator<'_> {
     }
 
     /// Gives the frame to another program, whose code starts at an address.
-    pub(super) fn jump_to_program(&mut self, code: Value, ctx: Value) {
+    pub(super) fn jump_to_program(&mut self, code: Value, fp: Value, ctx: Value) {
         let signature = plain_signature(CallConv::Tail, 3, 1);
         let signature = self.b.import_signature(signature);
         let poison = self.number(POISON);
-        let fp = self.fp.expect("who makes tail calls has a frame pointer");
         self.b.ins().return_call_indirect(signature, code, &[fp, ctx, poison]);
     }
 

@@ -211,7 +211,7 @@ impl Translator<'_> {
         slow: cranelift_codegen::ir::Block,
         fails: cranelift_codegen::ir::Block,
     ) -> bool {
-        let Some((map, _)) = self.known_map() else { return false };
+        let Some((map, facts)) = self.known_map() else { return false };
         let Some(array) = map.downcast::<ProgArray>() else { return false };
         if self.acquires || !map.core().allows(ProgramOp::TailCall) {
             return false;
@@ -224,9 +224,11 @@ impl Translator<'_> {
             this.b.ins().brif(condition, on, &[], other, &[]);
             this.b.switch_to_block(on);
         };
-        let own = self.load_state(types::I64, flags, offset_of!(State, ctx));
-        let is_own = self.b.ins().icmp(IntCC::Equal, own, ctx);
-        next(self, is_own, slow);
+        if !facts.context {
+            let own = self.load_state(types::I64, flags, offset_of!(State, ctx));
+            let is_own = self.b.ins().icmp(IntCC::Equal, own, ctx);
+            next(self, is_own, slow);
+        }
         let calls = self.load_state(types::I32, flags, offset_of!(State, tail_calls));
         let most = i64::from(crate::run::MAX_TAIL_CALLS);
         let left = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, calls, most);
@@ -265,11 +267,14 @@ impl Translator<'_> {
         let calls = self.b.ins().iadd_imm_u(calls, 1);
         self.store_state(calls, offset_of!(State, tail_calls));
         let fp = self.fp.expect("who makes tail calls has a frame pointer");
-        self.store_state(fp, offset_of!(State, body_fp));
+        // The entry function's frame is the body's first already.
+        if self.number > 0 {
+            self.store_state(fp, offset_of!(State, body_fp));
+        }
         let id = self.b.ins().ireduce(types::I32, id);
         self.store_state(id, offset_of!(State, program));
         let code = self.b.ins().load(types::I64, flags, target, code_at);
-        self.jump_to_program(code, ctx);
+        self.jump_to_program(code, fp, ctx);
         true
     }
 }
