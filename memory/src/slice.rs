@@ -117,7 +117,7 @@ impl<'w> GuestSlice<'w> {
         self.view.cell64(self.part(offset, 8).start)
     }
 
-    /// Copies the slice out; words of eight bytes are read whole.
+    /// Copies the slice out; words of eight bytes, and half a word at the end, are read whole.
     ///
     /// # Panics
     ///
@@ -131,6 +131,11 @@ impl<'w> GuestSlice<'w> {
         for word in words {
             *word = self.view.peek::<u64>(at).to_le_bytes();
             at = at.wrapping_add(8);
+        }
+        let (half, tail) = tail.as_chunks_mut::<4>();
+        for half in half {
+            *half = self.view.peek::<u32>(at).to_le_bytes();
+            at = at.wrapping_add(4);
         }
         for byte in tail {
             *byte = self.view.peek(at);
@@ -146,7 +151,7 @@ impl<'w> GuestSlice<'w> {
         bytes
     }
 
-    /// Copies bytes in; words of eight bytes are written whole.
+    /// Copies bytes in; words of eight bytes, and half a word at the end, are written whole.
     ///
     /// # Panics
     ///
@@ -160,6 +165,11 @@ impl<'w> GuestSlice<'w> {
         for word in words {
             self.view.poke(at, u64::from_le_bytes(*word));
             at = at.wrapping_add(8);
+        }
+        let (half, tail) = tail.as_chunks::<4>();
+        for half in half {
+            self.view.poke(at, u32::from_le_bytes(*half));
+            at = at.wrapping_add(4);
         }
         for &byte in tail {
             self.view.poke(at, byte);
@@ -179,6 +189,10 @@ impl<'w> GuestSlice<'w> {
         while at + 8 <= self.len {
             self.view.poke(self.start + at, other.view.peek::<u64>(other.start + at));
             at += 8;
+        }
+        if at + 4 <= self.len {
+            self.view.poke(self.start + at, other.view.peek::<u32>(other.start + at));
+            at += 4;
         }
         while at < self.len {
             self.view.poke(self.start + at, other.view.peek::<u8>(other.start + at));
