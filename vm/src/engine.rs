@@ -75,16 +75,19 @@ pub(crate) fn arguments(ctx: u64, len: Option<u32>) -> (u64, u64) {
     (ctx, len.map_or(POISON, u64::from))
 }
 
-/// The native code of a program, if it needs no [`Run`] and these are limits for it.
+/// The native code of a program, if it needs no [`Run`] and these are limits for it. `native`
+/// gives it, if it is wanted.
 #[cfg(all(feature = "jit", target_arch = "x86_64"))]
 #[inline(always)]
 pub(crate) fn alone<'p>(
     cpu: &Cpu,
-    native: Option<&'p Native>,
     limits: &Limits<'_>,
+    native: impl FnOnce() -> Option<&'p Native>,
 ) -> Option<&'p Native> {
-    let wanted = cpu.engine == Engine::Jit && limits.mode() == Mode::Plain;
-    native.filter(|native| wanted && !native.needs_run())
+    if cpu.engine != Engine::Jit || limits.mode() != Mode::Plain {
+        return None;
+    }
+    native().filter(|native| !native.needs_run())
 }
 
 /// Runs a program's entry function in the current frame.

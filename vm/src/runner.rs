@@ -223,7 +223,7 @@ impl Runner {
     ) -> Returned {
         // Mostly all is as it was at the last run, and then nothing is called but the code.
         if self.cpu.is_fresh()
-            && let Some(native) = engine::alone(&self.cpu, program.native_made(), limits)
+            && let Some(native) = engine::alone(&self.cpu, limits, || program.native_made())
         {
             self.cpu.state.set_stop(limits.stop);
             return jit::run_alone(&self.cpu, native, args);
@@ -242,8 +242,8 @@ impl Runner {
         limits: &Limits<'_>,
     ) -> Returned {
         self.cpu.refresh();
-        let native = program.native(jit::Mode::Plain).ok();
-        let Some(native) = engine::alone(&self.cpu, native, limits) else {
+        let native = || program.native(jit::Mode::Plain).ok();
+        let Some(native) = engine::alone(&self.cpu, limits, native) else {
             return Returned { value: 0, status: Returned::NEEDS_RUN };
         };
         self.cpu.state.set_stop(limits.stop);
