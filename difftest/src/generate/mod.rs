@@ -11,6 +11,7 @@ mod arithmetic;
 mod bounds;
 mod calls;
 mod control;
+mod frames;
 mod helpers;
 mod loops;
 mod memory;
@@ -33,6 +34,10 @@ pub use shapes::marks;
 /// Writes a random case of a profile.
 #[must_use]
 pub fn generate(rng: &mut Rng, profile: Profile) -> Case {
+    // The kernel leaves frames as they are, and takes programs that read them before writing.
+    if profile.has_shapes() && profile.goes_wrong() && rng.one_in(12) {
+        return frames::generate(rng);
+    }
     let plan = Plan::new(rng, profile);
     let memory = |rng: &mut Rng| [rng.bytes(DATA), vec![0; MEMORY - DATA]].concat();
     let programs = (0..plan.programs).map(|_| {

@@ -163,43 +163,73 @@ unsafe fn with_run(
     Returned { value: 0, status: Returned::ENDED }
 }
 
-/// Looks up a key of `N` bytes in a map; the value's address, or 0.
-///
-/// # Safety
-///
-/// As [`helper`]; `map` is a map of the program that is running, of which values are looked
-/// up, with keys of `N` bytes; they can be read at `key`.
-unsafe extern "sysv64" fn lookup_in<const N: usize>(
-    state: *const State,
-    map: *const Arc<dyn Map>,
-    key: u64,
-) -> Returned {
-    let body = |run: &mut Run<'_>| {
-        let key: [u8; N] = bytes(run, key);
-        // SAFETY: the program holds the map, and the run the program.
-        let found = unsafe { &*map }.lookup(&key, run.cpu.number);
-        let value = found.map_or(0, GuestPtr::addr);
-        Ok(Returned { value, status: Returned::DONE })
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { with_run(state, body) }
+/// What native code does with a key of a known map, the key's size known, too.
+pub(super) trait MapCall {
+    /// Does it, with the rest of the arguments.
+    fn call<'r>(run: &mut Run<'r>, map: &'r Arc<dyn Map>, key: &[u8], args: [u64; 2]) -> u64;
+}
+
+/// Looks up a value; its address, or 0.
+pub(super) struct Lookup;
+
+impl MapCall for Lookup {
+    #[inline(always)]
+    fn call<'r>(run: &mut Run<'r>, map: &'r Arc<dyn Map>, key: &[u8], _args: [u64; 2]) -> u64 {
+        map.lookup(key, run.cpu.number).map_or(0, GuestPtr::addr)
+    }
 }
 
 /// Looks up a map in a map of maps; its handle, or 0.
+pub(super) struct LookupMap;
+
+impl MapCall for LookupMap {
+    #[inline(always)]
+    fn call<'r>(run: &mut Run<'r>, map: &'r Arc<dyn Map>, key: &[u8], _args: [u64; 2]) -> u64 {
+        helpers::maps::lookup_object(run, map, key)
+    }
+}
+
+/// Updates a value, which can be read at the first argument, with the flags in the second.
+pub(super) struct Update;
+
+impl MapCall for Update {
+    #[inline(always)]
+    fn call<'r>(run: &mut Run<'r>, map: &'r Arc<dyn Map>, key: &[u8], args: [u64; 2]) -> u64 {
+        let [value, flags] = args;
+        let value = guest(run, value, map.core().def().value_size);
+        let result = map.update(key, Source::Guest(value), flags, run.cpu.number);
+        result.map_or_else(Errno::to_r0, |()| 0)
+    }
+}
+
+/// Deletes a value.
+pub(super) struct Delete;
+
+impl MapCall for Delete {
+    #[inline(always)]
+    fn call<'r>(_run: &mut Run<'r>, map: &'r Arc<dyn Map>, key: &[u8], _args: [u64; 2]) -> u64 {
+        map.delete(key).map_or_else(Errno::to_r0, |()| 0)
+    }
+}
+
+/// Does something with a key of `N` bytes.
 ///
 /// # Safety
 ///
-/// As [`lookup_in`], but for maps of maps.
-unsafe extern "sysv64" fn lookup_map_in<const N: usize>(
+/// As [`helper`]; `map` is a map of the program that is running, which allows it, with keys of
+/// `N` bytes; they can be read at `key`.
+unsafe extern "sysv64" fn with_key<C: MapCall, const N: usize>(
     state: *const State,
     map: *const Arc<dyn Map>,
     key: u64,
+    first: u64,
+    second: u64,
 ) -> Returned {
     let body = |run: &mut Run<'_>| {
         let key: [u8; N] = bytes(run, key);
         // SAFETY: the program holds the map, and the run the program.
         let map = unsafe { &*map };
-        let value = helpers::maps::lookup_object(run, map, &key);
+        let value = C::call(run, map, &key, [first, second]);
         Ok(Returned { value, status: Returned::DONE })
     };
     // SAFETY: as promised by the caller.
@@ -222,53 +252,7 @@ unsafe extern "sysv64" fn lookup_by_handle_in<const N: usize>(
         let world = run.world();
         let map = world.slot_of(handle).and_then(|slot| run.cpu.maps.get(world, slot));
         let map = map.filter(|map| map.core().def().key_size == const { key_len(N) });
-        let found = map.and_then(|map| map.lookup(&key, run.cpu.number));
-        Ok(Returned { value: found.map_or(0, GuestPtr::addr), status: Returned::DONE })
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { with_run(state, body) }
-}
-
-/// Updates the value of a key of `N` bytes.
-///
-/// # Safety
-///
-/// As [`lookup_in`]; a value can be read at `value`.
-unsafe extern "sysv64" fn update_in<const N: usize>(
-    state: *const State,
-    map: *const Arc<dyn Map>,
-    key: u64,
-    value: u64,
-    flags: u64,
-) -> Returned {
-    let body = |run: &mut Run<'_>| {
-        let key: [u8; N] = bytes(run, key);
-        // SAFETY: the program holds the map, and the run the program.
-        let map = unsafe { &*map };
-        let value = guest(run, value, map.core().def().value_size);
-        let result = map.update(&key, Source::Guest(value), flags, run.cpu.number);
-        let value = result.map_or_else(Errno::to_r0, |()| 0);
-        Ok(Returned { value, status: Returned::DONE })
-    };
-    // SAFETY: as promised by the caller.
-    unsafe { with_run(state, body) }
-}
-
-/// Deletes a key of `N` bytes.
-///
-/// # Safety
-///
-/// As [`lookup_in`].
-unsafe extern "sysv64" fn delete_in<const N: usize>(
-    state: *const State,
-    map: *const Arc<dyn Map>,
-    key: u64,
-) -> Returned {
-    let body = |run: &mut Run<'_>| {
-        let key: [u8; N] = bytes(run, key);
-        // SAFETY: the program holds the map, and the run the program.
-        let result = unsafe { &*map }.delete(&key);
-        let value = result.map_or_else(Errno::to_r0, |()| 0);
+        let value = map.map_or(0, |map| Lookup::call(run, map, &key, [0; 2]));
         Ok(Returned { value, status: Returned::DONE })
     };
     // SAFETY: as promised by the caller.
@@ -315,45 +299,30 @@ pub(super) unsafe extern "sysv64" fn submit(
     unsafe { with_run(state, body) }
 }
 
+/// An entry for keys of so many bytes, if there is one.
 macro_rules! by_key_size {
-    ($size:ident, $function:ident) => {
-        Some(match $size {
-            4 => $function::<4> as *const (),
-            8 => $function::<8> as *const (),
-            12 => $function::<12> as *const (),
-            16 => $function::<16> as *const (),
-            20 => $function::<20> as *const (),
-            24 => $function::<24> as *const (),
-            32 => $function::<32> as *const (),
-            40 => $function::<40> as *const (),
-            _ => return None,
-        })
+    ($size:ident, |$key:ident| $entry:expr) => {
+        by_key_size!(@ $size, $key, $entry, 4 8 12 16 20 24 32 40)
+    };
+    (@ $size:ident, $key:ident, $entry:expr, $($of:literal)*) => {
+        match $size {
+            $($of => {
+                const $key: usize = $of;
+                Some($entry as *const ())
+            })*
+            _ => None,
+        }
     };
 }
 
-/// The look-up for keys of so many bytes, if there is one.
-pub(super) fn lookup(key_size: u32) -> Option<*const ()> {
-    by_key_size!(key_size, lookup_in)
-}
-
-/// The look-up of maps for keys of so many bytes, if there is one.
-pub(super) fn lookup_map(key_size: u32) -> Option<*const ()> {
-    by_key_size!(key_size, lookup_map_in)
+/// The entry that does something with keys of so many bytes, if there is one.
+pub(super) fn on_map<C: MapCall>(key_size: u32) -> Option<*const ()> {
+    by_key_size!(key_size, |KEY| with_key::<C, KEY>)
 }
 
 /// The look-up by handle for keys of so many bytes, if there is one.
 pub(super) fn lookup_by_handle(key_size: u32) -> Option<*const ()> {
-    by_key_size!(key_size, lookup_by_handle_in)
-}
-
-/// The update for keys of so many bytes, if there is one.
-pub(super) fn update(key_size: u32) -> Option<*const ()> {
-    by_key_size!(key_size, update_in)
-}
-
-/// The deletion for keys of so many bytes, if there is one.
-pub(super) fn delete(key_size: u32) -> Option<*const ()> {
-    by_key_size!(key_size, delete_in)
+    by_key_size!(key_size, |KEY| lookup_by_handle_in::<KEY>)
 }
 
 /// Guest memory that was found to be readable: keys and values are shorter than a window.

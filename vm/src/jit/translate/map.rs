@@ -95,11 +95,11 @@ impl Translator<'_> {
         }
         let map = self.number(handle);
         let (entry, args) = match wanted {
-            ProgramOp::Lookup => (shims::lookup(key_size)?, vec![map, key]),
-            ProgramOp::Delete => (shims::delete(key_size)?, vec![map, key]),
+            ProgramOp::Lookup => (shims::on_map::<shims::Lookup>(key_size)?, vec![map, key]),
+            ProgramOp::Delete => (shims::on_map::<shims::Delete>(key_size)?, vec![map, key]),
             _ => {
                 let (value, flags) = (self.reg(3), self.reg(4));
-                (shims::update(key_size)?, vec![map, key, value, flags])
+                (shims::on_map::<shims::Update>(key_size)?, vec![map, key, value, flags])
             }
         };
         let (value, status) = self.call_rust(entry, &args);
@@ -129,7 +129,7 @@ impl Translator<'_> {
         let (entry, map) = match facts.map {
             KnownMap::This(_) => {
                 let map = self.number(std::ptr::from_ref(map) as u64);
-                (shims::lookup_map(def.key_size)?, map)
+                (shims::on_map::<shims::LookupMap>(def.key_size)?, map)
             }
             KnownMap::In(_) => {
                 let inner = def.inner.as_deref()?;
