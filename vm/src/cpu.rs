@@ -108,6 +108,13 @@ impl Default for MapCache {
 }
 
 impl MapCache {
+    /// Whether the map at a place is held.
+    #[inline]
+    pub(crate) fn has(&self, slot: u32) -> bool {
+        let chunk = self.chunks.get(slot as usize / CHUNK).and_then(OnceCell::get);
+        chunk.is_some_and(|chunk| chunk[slot as usize % CHUNK].get().is_some())
+    }
+
     /// The map at a place.
     #[inline]
     pub(crate) fn get(&self, world: &World, slot: u32) -> Option<&Arc<dyn Map>> {

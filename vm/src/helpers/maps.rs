@@ -36,12 +36,16 @@ pub(crate) fn lookup_object(run: &mut Run<'_>, map: &Arc<dyn Map>, key: &[u8]) -
             return 0;
         };
         let world = run.world();
-        let stays = match world.slot_of(ptr.addr()) {
+        let slot = world.slot_of(ptr.addr());
+        if slot.is_some_and(|slot| run.cpu.maps.has(slot)) {
+            return ptr.addr();
+        }
+        let kept = match slot {
             Some(slot) => run.cpu.maps.get(world, slot).is_some(),
-            // Its memory may have become another's before it was kept.
-            None => run.keep(ptr) && map.lookup(key, run.cpu.number) == Some(ptr),
+            None => run.keep(ptr),
         };
-        if stays {
+        // Before it was kept, its memory or its handle may have become another's.
+        if kept && map.lookup(key, run.cpu.number) == Some(ptr) {
             return ptr.addr();
         }
     }
