@@ -36,7 +36,8 @@ pub struct World {
 
 #[derive(Debug, Default)]
 struct Table {
-    maps: Vec<Option<Weak<dyn Map>>>,
+    /// By place: the map's id, and the map.
+    maps: Vec<Option<(u32, Weak<dyn Map>)>>,
     free: Vec<u32>,
 }
 
@@ -87,6 +88,7 @@ impl World {
                 backing: Backing::Anonymous,
             },
         )?;
+        handles.use_small_pages();
         Ok(Arc::new(Self {
             window,
             cpus: cpus.clamp(1, 1024),
@@ -145,7 +147,8 @@ impl World {
     #[must_use]
     pub fn maps(&self) -> Vec<Arc<dyn Map>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let mut maps: Vec<_> = table.maps.iter().flatten().filter_map(Weak::upgrade).collect();
+        let maps = table.maps.iter().flatten();
+        let mut maps: Vec<_> = maps.filter_map(|(_, map)| map.upgrade()).collect();
         drop(table);
         maps.sort_unstable_by_key(|map| map.core().id());
         maps
@@ -199,14 +202,15 @@ impl World {
     /// Gives a map that is made its id, and lets others find it.
     pub(crate) fn register(&self, map: &Arc<dyn Map>) {
         let slot = map.core().handle().offset().wrapping_sub(self.handles.ptr().offset());
-        map.core().set_id(self.ids.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = self.ids.fetch_add(1, Ordering::Relaxed) + 1;
+        map.core().set_id(id);
         if let Some(Rows { first, stride, row, count }) = map.rows() {
             let words = [first.offset(), stride, row, count];
             let at = self.handles.part(slot, HANDLE_STRIDE);
             (0..).step_by(4).zip(words).for_each(|(offset, word)| at.set(offset, word));
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.maps[(slot / HANDLE_STRIDE) as usize] = Some(Arc::downgrade(map));
+        table.maps[(slot / HANDLE_STRIDE) as usize] = Some((id, Arc::downgrade(map)));
     }
 
     /// Changes whenever a map has gone: what was found by [`World::map_at`] before may
@@ -236,14 +240,14 @@ impl World {
     #[must_use]
     pub fn map_at(&self, slot: u32) -> Option<Arc<dyn Map>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.maps.get(slot as usize)?.as_ref()?.upgrade()
+        table.maps.get(slot as usize)?.as_ref()?.1.upgrade()
     }
 
     /// The map whose handle this is, for those who may hold it no longer than others do.
     pub(crate) fn weak(&self, handle: GuestPtr) -> Option<Weak<dyn Map>> {
         let slot = self.slot_of(handle.addr())?;
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.maps.get(slot as usize)?.clone()
+        table.maps.get(slot as usize)?.as_ref().map(|(_, map)| map.clone())
     }
 
     /// The open or closed object that programs see at this address.
@@ -263,7 +267,10 @@ impl World {
     #[must_use]
     pub fn map_by_id(&self, id: u32) -> Option<Arc<dyn Map>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.maps.iter().flatten().filter_map(Weak::upgrade).find(|map| map.core().id() == id)
+        // No other map is made a reference to: it might be the last one when it is given up,
+        // and the map would then wait for this lock.
+        let (_, map) = table.maps.iter().flatten().find(|(of, _)| *of == id)?;
+        map.upgrade()
     }
 }
 

@@ -194,6 +194,12 @@ impl Span {
         }
     }
 
+    /// Lets the host back it with small pages only: for memory of which little is touched.
+    pub fn use_small_pages(&self) {
+        let (start, _, end) = self.halves();
+        self.window.advise(start..end, Pages::Small);
+    }
+
     /// Renames it, for later faults.
     pub fn relabel(&self, label: Label) {
         self.window.relabel(self.start, label);
